@@ -1,0 +1,7 @@
+// Front door of mizzen::http: HTTP/1.1 client and server on Boost.Asio, with TLS.
+#pragma once
+
+#include <mizzen/http/client.hpp>
+#include <mizzen/http/message.hpp>
+#include <mizzen/http/server.hpp>
+#include <mizzen/http/tls.hpp>

@@ -1,0 +1,110 @@
+// HTTP/1.1 client: keep-alive pool, TLS, a deadline on everything.
+#pragma once
+
+#include <mizzen/core/cancellation.hpp>
+#include <mizzen/core/log.hpp>
+#include <mizzen/http/message.hpp>
+#include <mizzen/http/tls.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+
+namespace mizzen::http {
+
+struct client_options {
+  tls_client_options tls;
+
+  // From name resolution to the end of the TLS handshake.
+  std::chrono::milliseconds connect_timeout{10'000};
+
+  // A whole request, connecting and retrying included, unless send_options brings an earlier
+  // deadline. Zero: no limit of the client's own.
+  std::chrono::milliseconds timeout{30'000};
+
+  // The largest body that is accepted, and the largest header (bytes).
+  std::size_t max_body = std::size_t{64} << 20;
+  std::size_t max_header = std::size_t{64} << 10;
+
+  // Idle connections that are kept per origin, and for how long.
+  std::size_t max_idle = 8;
+  std::chrono::milliseconds idle_timeout{30'000};
+
+  // Sent with each request that does not have the field itself.
+  http::headers default_headers = {{"User-Agent", "mizzen"}};
+
+  logger log;
+};
+
+struct send_options {
+  // Stops the request from any thread, or at a deadline. Asio's per-operation cancellation
+  // (bind_cancellation_slot, operator||) works as well.
+  mizzen::cancellation cancel;
+};
+
+// Sends requests over pooled connections. Every status is a response, not an error; redirects are
+// not followed.
+//
+// Errors of send, each naming method and URL:
+//   invalid_argument   the URL, method or scheme is not one that can be sent
+//   unavailable        name not resolved, refused, reset, or closed before the answer was whole
+//   deadline_exceeded  the deadline or a timeout passed
+//   cancelled          by the caller
+//   unauthenticated    the server's certificate did not verify, or TLS failed
+//   resource_exhausted the answer is larger than max_header or max_body
+//   data_loss          the answer is not HTTP
+//
+// A request on a pooled connection that the server had closed meanwhile is sent once more on a new
+// one if its method is safe (GET, HEAD, OPTIONS, TRACE) and nothing of an answer was read; anything
+// else is up to the caller, because it may have been carried out.
+//
+// Thread safe: requests may be sent from any thread at once. No threads of its own: the work is
+// done by whoever runs the executor (and by Asio's resolver thread). Requests in flight keep what
+// they need alive, so the client may be destroyed before they end.
+class client {
+ public:
+  explicit client(boost::asio::any_io_executor executor, client_options options = {});
+  client(client&&) noexcept;
+  client& operator=(client&&) noexcept;
+  ~client();
+
+  boost::asio::awaitable<response> send(request what, send_options options = {});
+
+  // Idle connections now in the pool.
+  std::size_t idle_connections() const;
+
+  // Closes idle connections.
+  void close_idle();
+
+ private:
+  struct impl;
+  std::shared_ptr<impl> impl_;
+};
+
+// The same for programs without an event loop: send blocks the calling thread, which does the work
+// itself. Thread safe, but one request at a time: threads that shall not wait for each other have a
+// client each.
+class blocking_client {
+ public:
+  explicit blocking_client(client_options options = {});
+  blocking_client(blocking_client&&) noexcept;
+  blocking_client& operator=(blocking_client&&) noexcept;
+  ~blocking_client();
+
+  // Errors as for client::send.
+  response send(request what, send_options options = {});
+
+  response get(std::string url, send_options options = {});
+  response post(std::string url, std::string_view content_type, std::string body,
+                send_options options = {});
+
+ private:
+  struct impl;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace mizzen::http

@@ -1,0 +1,168 @@
+// The way into a store: experiments, runs, models, lineage.
+#pragma once
+
+#include <mizzen/core/log.hpp>
+#include <mizzen/tracking/lineage.hpp>
+#include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/types.hpp>
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mizzen::tracking {
+
+// What a write that has returned survives.
+enum class durability {
+  process,  // the death of the process, SIGKILL included. A power cut may take the last seconds
+            // (since the last checkpoint), never the integrity (SQLite synchronous=NORMAL in WAL)
+  power,    // a power cut too, for about 2 ms more per write (synchronous=FULL)
+};
+
+struct client_options {
+  // "sqlite:///relative.db", "sqlite:////absolute.db" or a plain path. Empty: the environment's
+  // MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in the working directory, as MLflow has it.
+  // http(s):// is error(unimplemented) for now.
+  std::string uri = {};
+  // Folder (path or file: URI) for the artifacts of experiments that this client makes. Empty: the
+  // folder mlruns beside the store's file. Stored absolute, so that MLflow finds it from anywhere.
+  std::string artifact_root = {};
+  tracking::durability durability = durability::process;
+  // How long a call waits for other writers before error(unavailable).
+  std::chrono::milliseconds busy_timeout = std::chrono::seconds(20);
+  // Whether a missing or empty file becomes a new store; else it is error(not_found).
+  bool create = true;
+  // Who runs: column user_id and tag mlflow.user. Empty: the name of the process's user.
+  std::string user = {};
+  // Told about what cannot be thrown: a run that could not be ended by its destructor.
+  logger log = {};
+};
+
+enum class run_order { newest_first, oldest_first };  // by start time, then id
+
+struct run_query {
+  std::vector<std::string> experiment_ids = {};  // empty: all active experiments
+  std::optional<run_status> status = std::nullopt;
+  string_map tags = {};                                            // must be equal
+  std::optional<lifecycle_stage> stage = lifecycle_stage::active;  // nullopt: both
+  run_order order = run_order::newest_first;
+  std::size_t limit = 1000;
+  std::size_t offset = 0;
+};
+
+struct experiment_options {
+  std::string artifact_location = {};  // empty: <artifact root>/<experiment id>
+  string_map tags = {};
+};
+
+struct registered_model_options {
+  std::string description = {};
+  string_map tags = {};
+};
+
+struct model_version_options {
+  std::string run_id = {};
+  std::string description = {};
+  string_map tags = {};
+};
+
+// An open store. Cheap to copy (copies share the store), and safe to use from several threads; any
+// number of clients, processes and MLflow itself may work on one file at once. Opened before fork()
+// it is dead in the child, whose calls throw error(failed_precondition): make a client there.
+//
+// Opening throws: invalid_argument (uri), not_found, permission_denied (unreadable or read-only
+// store), failed_precondition (a directory, or a schema of another MLflow version: both revisions
+// and what mends it are named), data_loss (not a database, damaged, or tables missing), unavailable
+// (busy), unimplemented (http).
+class client {
+ public:
+  explicit client(client_options options = {});
+  // As above from the URI alone. (A template so that braces always mean client_options.)
+  template <typename Uri>
+    requires std::convertible_to<const Uri&, std::string_view>
+  explicit client(const Uri& uri)
+      : client(client_options{.uri = std::string(std::string_view(uri))}) {}
+
+  // The store's URI in MLflow's form, absolute: `mlflow ui --backend-store-uri <this>`.
+  const std::string& uri() const noexcept;
+
+  // --- experiments -------------------------------------------------------------------------------
+
+  // Throws error(already_exists), also when a deleted experiment has the name.
+  experiment create_experiment(std::string_view name, const experiment_options& options = {});
+  // Throws error(not_found).
+  experiment get_experiment(std::string_view id) const;
+  std::optional<experiment> find_experiment(std::string_view name) const;
+  // Finds it by name or makes it; safe when several processes do so at once. A deleted experiment
+  // of that name is error(failed_precondition).
+  experiment get_or_create_experiment(std::string_view name,
+                                      const experiment_options& options = {});
+  // By id. stage nullopt: active and deleted.
+  std::vector<experiment> list_experiments(
+      std::optional<lifecycle_stage> stage = lifecycle_stage::active) const;
+  void set_experiment_tag(std::string_view id, std::string_view key, std::string_view value);
+
+  // --- runs --------------------------------------------------------------------------------------
+
+  // Starts a run in the experiment of that name, which is made if need be. Tags that MLflow's
+  // client would set are set: mlflow.user, mlflow.runName, mlflow.source.name (the program),
+  // mlflow.source.type.
+  run start_run(std::string_view experiment = "Default", run_options options = {});
+  // Goes on writing a run: marks it RUNNING again. Throws error(not_found).
+  run resume_run(std::string_view run_id);
+  // Throws error(not_found).
+  run_record get_run(std::string_view run_id) const;
+  std::vector<run_record> search_runs(const run_query& query = {}) const;
+  // All points of one metric by step, then timestamp. Empty if there are none; throws
+  // error(not_found) if there is no such run.
+  std::vector<metric> metric_history(std::string_view run_id, std::string_view key) const;
+  // Into and out of MLflow's recycle bin.
+  void delete_run(std::string_view run_id);
+  void restore_run(std::string_view run_id);
+  // Logged models of a run, oldest first; one by its id ("m-…").
+  std::vector<logged_model> list_logged_models(std::string_view run_id) const;
+  logged_model get_logged_model(std::string_view model_id) const;
+
+  // --- model registry ----------------------------------------------------------------------------
+
+  // Throws error(already_exists).
+  registered_model create_registered_model(std::string_view name,
+                                           const registered_model_options& options = {});
+  registered_model get_registered_model(std::string_view name) const;
+  std::vector<registered_model> list_registered_models() const;
+  // Makes the next version of a registered model, and the registered model if need be. Recorded in
+  // the lineage graph (model or run -> model_version, "registered").
+  model_version register_model(std::string_view name, const logged_model& model,
+                               const model_version_options& options = {});
+  // As above from a source: "models:/m-…", "runs:/<run id>/<path>", a path or a URI.
+  model_version register_model(std::string_view name, std::string_view source,
+                               const model_version_options& options = {});
+  model_version get_model_version(std::string_view name, std::int64_t version) const;
+  model_version get_model_version_by_alias(std::string_view name, std::string_view alias) const;
+  // Newest first.
+  std::vector<model_version> list_model_versions(std::string_view name) const;
+  // Points an alias ("champion") at a version, from wherever it pointed. "latest" and "v1" forms
+  // are reserved by MLflow.
+  void set_model_alias(std::string_view name, std::string_view alias, std::int64_t version);
+  void delete_model_alias(std::string_view name, std::string_view alias);
+  void set_registered_model_tag(std::string_view name, std::string_view key,
+                                std::string_view value);
+  void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
+                             std::string_view value);
+
+  // --- lineage -----------------------------------------------------------------------------------
+
+  // The lineage graph of this store; shares it as a copy of the client would.
+  tracking::lineage lineage() const;
+
+ private:
+  std::shared_ptr<detail::store> store_;
+};
+
+}  // namespace mizzen::tracking

@@ -1,0 +1,7 @@
+// Front door of mizzen::inference: load an ONNX model, run it in this process.
+#pragma once
+
+#include <mizzen/inference/device.hpp>
+#include <mizzen/inference/model_builder.hpp>
+#include <mizzen/inference/session.hpp>
+#include <mizzen/inference/tensor.hpp>

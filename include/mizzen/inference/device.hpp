@@ -1,0 +1,20 @@
+// Where a session can run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace mizzen::inference {
+
+// One device, or one that could be there: unavailable ones are listed with the reason.
+struct device_info {
+  std::string name;         // for session_options::device: "cpu", "cuda:0"
+  std::string description;  // in words: "AMD EPYC, 2 processors"
+  bool available = false;
+  std::string reason;  // why it is not available; empty when it is
+};
+
+// All devices known to this process. Looks at each call; never throws for a missing device.
+std::vector<device_info> devices();
+
+}  // namespace mizzen::inference

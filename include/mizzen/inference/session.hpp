@@ -1,0 +1,146 @@
+// A loaded model that can be run.
+#pragma once
+
+#include <mizzen/core/cancellation.hpp>
+#include <mizzen/core/log.hpp>
+#include <mizzen/inference/tensor.hpp>
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mizzen::inference {
+
+// One dimension of an input or output as the model declares it: a number, a name that stands for
+// the same number everywhere in the model, or unknown. Source: onnx TensorShapeProto.Dimension.
+struct dimension {
+  std::int64_t value = -1;  // ≥ 0, or -1 when it is not fixed
+  std::string symbol;       // name when it is not fixed; empty when unknown
+
+  dimension() = default;
+  template <std::integral T>
+  dimension(T fixed) : value(static_cast<std::int64_t>(fixed)) {}
+  dimension(std::string name) : symbol(std::move(name)) {}
+  dimension(const char* name) : symbol(name) {}
+
+  bool fixed() const noexcept { return value >= 0; }
+  friend bool operator==(const dimension&, const dimension&) = default;
+};
+
+// Name, type and shape of an input or output.
+struct value_info {
+  std::string name;
+  element_type type = element_type::undefined;
+  std::optional<std::vector<dimension>> shape;  // nullopt when not even the rank is known
+};
+
+// "float32[batch, 3, 224, ?]"; "[…]" in place of dimensions when the rank is unknown.
+std::string to_string(const value_info& info);
+
+struct session_options {
+  // Where it runs; see device.hpp.
+  std::string device = "cpu";
+  // Threads of one run, the calling one included; 0: available_cpus().
+  unsigned threads = 0;
+  // Most bytes the model's constants may take at load, and again most bytes that the working memory
+  // and the outputs of one run may take; beyond it error(resource_exhausted).
+  std::size_t memory_limit = std::size_t{16} << 30;
+  // Run the graph passes (folding, fusion). Off helps to find which one changed a result.
+  bool optimize = true;
+  // How many sets of input shapes keep their plan and memory; the least recently used one goes.
+  std::size_t cached_plans = 8;
+  logger log;
+};
+
+struct run_options {
+  // Asked before each node.
+  cancellation cancel = {};
+};
+
+// References for one call: what they name must live until it returns.
+struct named_input {
+  named_input(std::string_view n, const tensor& v) : name(n), value(v) {}
+  std::string_view name;
+  const tensor& value;
+};
+struct named_output {
+  named_output(std::string_view n, tensor& v) : name(n), value(v) {}
+  std::string_view name;
+  tensor& value;
+};
+
+using tensor_map = std::map<std::string, tensor, std::less<>>;
+
+// A model, compiled for a device. Move-only handle.
+//
+//   auto session = mizzen::inference::session::load("digits.onnx");
+//   auto outputs = session.run({{"pixels", mizzen::tensor::copy(pixels, {n, 64})}});
+//   auto scores = outputs.at("scores").data<float>();
+//
+// Thread safety: run() is const and may be called from several threads at once on one session; each
+// running call has working memory of its own (kept for the next call), and they share the session's
+// threads. Loading is independent between threads. A moved-from session may only be destroyed or
+// assigned to.
+//
+// The session starts options.threads - 1 threads, which sleep between runs and end with it.
+class session {
+ public:
+  // Reads an ONNX file. External data is looked for beside the file and nowhere else. Throws error:
+  // not_found / permission_denied for the file; invalid_argument or data_loss naming the field for
+  // a damaged or wrong model ("model.graph.node[3].attribute[1]"); unimplemented listing every
+  // operator that the device lacks; resource_exhausted beyond options.memory_limit.
+  static session load(const std::filesystem::path& path, const session_options& options = {});
+
+  // Reads an ONNX model from memory, which may be freed after the call. As above, but external data
+  // is refused.
+  static session load(std::span<const std::byte> model, const session_options& options = {});
+
+  session(session&&) noexcept;
+  session& operator=(session&&) noexcept;
+  ~session();
+
+  // In the model's order. Inputs with an initializer of the same name (defaults) are not listed.
+  const std::vector<value_info>& inputs() const noexcept;
+  const std::vector<value_info>& outputs() const noexcept;
+
+  // Key-value pairs of the model's metadata_props, producer and version. Source: onnx ModelProto.
+  const std::map<std::string, std::string>& metadata() const noexcept;
+
+  // Runs the model and returns all outputs by name. Every input must be given, with its type and a
+  // shape that fits the declared one, and one number for each symbol: otherwise
+  // error(invalid_argument) that names the input. Throws cancelled / deadline_exceeded when
+  // options.cancel says so, resource_exhausted beyond the memory limit.
+  tensor_map run(std::span<const named_input> inputs, const run_options& options = {}) const;
+  tensor_map run(std::initializer_list<named_input> inputs, const run_options& options = {}) const;
+  tensor_map run(const tensor_map& inputs, const run_options& options = {}) const;
+
+  // As above into the caller's tensors: any subset of the outputs, each with the type and shape the
+  // output has for these inputs, or an undefined tensor, which is then made. Given defined tensors,
+  // a run with input shapes seen before allocates nothing. On an exception their content is
+  // unspecified.
+  void run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
+                const run_options& options = {}) const;
+  void run_into(std::initializer_list<named_input> inputs,
+                std::initializer_list<named_output> outputs, const run_options& options = {}) const;
+
+  // What is executed, as text for people: one line per node after the passes. Format unspecified.
+  std::string dump_graph() const;
+
+ private:
+  struct impl;
+  explicit session(std::unique_ptr<impl> state) noexcept;
+  std::unique_ptr<impl> impl_;
+};
+
+}  // namespace mizzen::inference

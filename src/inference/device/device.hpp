@@ -1,0 +1,36 @@
+// A device: compiles nodes into kernels. The seam where plug-ins (libmizzen_cuda.so) come in.
+#pragma once
+
+#include "inference/device/kernel.hpp"
+
+#include <mizzen/inference/device.hpp>
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace mizzen::inference::detail {
+
+// One per session. compile() and the questions before it are called while the session loads, from
+// one thread; kernels live no longer than their device.
+class device {
+ public:
+  virtual ~device() = default;
+  virtual std::string name() const = 0;
+
+  // Whether the device has the operator at all, whatever its types.
+  virtual bool supports(const node& n) const = 0;
+  virtual bool accepts_post_op(const compile_context& context, const post_op& op) const = 0;
+
+  // Throws error(unimplemented) for types and attributes it lacks.
+  virtual std::unique_ptr<kernel> compile(const compile_context& context) const = 0;
+
+  virtual thread_pool& pool() = 0;
+  virtual unsigned threads() const noexcept = 0;
+};
+
+// Makes the named device ("cpu"). Throws error(not_found) for an unknown name and
+// error(unavailable) with the reason for one that is not there.
+std::unique_ptr<device> make_device(std::string_view name, unsigned threads);
+
+}  // namespace mizzen::inference::detail

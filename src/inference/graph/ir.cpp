@@ -1,0 +1,183 @@
+#include "inference/graph/ir.hpp"
+
+#include <algorithm>
+
+namespace mizzen::inference::detail {
+namespace {
+
+template <class T>
+const T& as(const attribute_value& value, std::string_view name, std::string_view wanted) {
+  if (const T* typed = std::get_if<T>(&value)) return *typed;
+  throw error(errc::invalid_argument, "attribute '" + std::string(name) + "'",
+              "it must be " + std::string(wanted));
+}
+
+}  // namespace
+
+std::string_view to_string(memory_layout layout) noexcept {
+  switch (layout) {
+    case memory_layout::plain:
+      return "plain";
+    case memory_layout::nchw8c:
+      return "nchw8c";
+    case memory_layout::nchw16c:
+      return "nchw16c";
+  }
+  return "?";
+}
+
+std::string_view to_string(post_op_kind kind) noexcept {
+  switch (kind) {
+    case post_op_kind::relu:
+      return "relu";
+    case post_op_kind::leaky_relu:
+      return "leaky_relu";
+    case post_op_kind::clip:
+      return "clip";
+    case post_op_kind::sigmoid:
+      return "sigmoid";
+    case post_op_kind::tanh:
+      return "tanh";
+    case post_op_kind::gelu_erf:
+      return "gelu_erf";
+    case post_op_kind::gelu_tanh:
+      return "gelu_tanh";
+    case post_op_kind::silu:
+      return "silu";
+    case post_op_kind::hard_sigmoid:
+      return "hard_sigmoid";
+    case post_op_kind::hard_swish:
+      return "hard_swish";
+    case post_op_kind::scale:
+      return "scale";
+    case post_op_kind::add:
+      return "add";
+    case post_op_kind::mul:
+      return "mul";
+  }
+  return "?";
+}
+
+void attribute_map::set(std::string name, attribute_value value) {
+  entries_.insert_or_assign(std::move(name), std::move(value));
+}
+
+void attribute_map::erase(std::string_view name) {
+  if (const auto found = entries_.find(name); found != entries_.end()) entries_.erase(found);
+}
+
+const attribute_value* attribute_map::find(std::string_view name) const noexcept {
+  const auto found = entries_.find(name);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
+std::int64_t attribute_map::get_int(std::string_view name, std::int64_t fallback) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::int64_t>(*found, name, "an integer") : fallback;
+}
+
+float attribute_map::get_float(std::string_view name, float fallback) const {
+  const attribute_value* found = find(name);
+  return found ? as<float>(*found, name, "a float") : fallback;
+}
+
+std::string attribute_map::get_string(std::string_view name, std::string_view fallback) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::string>(*found, name, "a string") : std::string(fallback);
+}
+
+std::vector<std::int64_t> attribute_map::get_ints(std::string_view name,
+                                                  std::vector<std::int64_t> fallback) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::vector<std::int64_t>>(*found, name, "a list of integers") : fallback;
+}
+
+std::vector<float> attribute_map::get_floats(std::string_view name) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::vector<float>>(*found, name, "a list of floats") : std::vector<float>{};
+}
+
+std::shared_ptr<const tensor> attribute_map::get_tensor(std::string_view name) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::shared_ptr<const tensor>>(*found, name, "a tensor") : nullptr;
+}
+
+std::int64_t attribute_map::require_int(std::string_view name) const {
+  if (!has(name)) {
+    throw error(errc::invalid_argument, "attribute '" + std::string(name) + "'", "it is missing");
+  }
+  return get_int(name, 0);
+}
+
+std::size_t node::operator_inputs() const noexcept {
+  const auto binary = std::count_if(post_ops.begin(), post_ops.end(),
+                                    [](const post_op& op) { return op.input >= 0; });
+  return inputs.size() - static_cast<std::size_t>(binary);
+}
+
+std::string describe(const node& n) {
+  std::string op = n.domain.empty() ? n.op_type : n.domain + "." + n.op_type;
+  return n.name.empty() ? "node (" + op + ")" : "node '" + n.name + "' (" + op + ")";
+}
+
+value_id graph::add_value(value v) {
+  values.push_back(std::move(v));
+  return static_cast<value_id>(values.size() - 1);
+}
+
+std::int64_t graph::symbol(const std::string& symbol_name) {
+  const auto found = std::find(symbols.begin(), symbols.end(), symbol_name);
+  const auto index = found - symbols.begin();
+  if (found == symbols.end()) symbols.push_back(symbol_name);
+  return -2 - static_cast<std::int64_t>(index);
+}
+
+std::string graph::dimension_text(std::int64_t dimension) const {
+  if (dimension >= 0) return std::to_string(dimension);
+  const auto index = static_cast<std::size_t>(-2 - dimension);
+  return dimension == unknown_dim || index >= symbols.size() ? "?" : symbols[index];
+}
+
+graph_index::graph_index(const graph& g)
+    : producer(g.values.size(), none), consumers(g.values.size()), is_output(g.values.size()) {
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    for (const value_id v : g.nodes[i].inputs) {
+      if (v != no_value) consumers[v].push_back(i);
+    }
+    for (const value_id v : g.nodes[i].outputs) {
+      if (v != no_value) producer[v] = i;
+    }
+  }
+  for (const value_id v : g.outputs) is_output[v] = true;
+}
+
+std::string to_text(const graph& g) {
+  const auto value_text = [&](value_id id) {
+    if (id == no_value) return std::string("-");
+    const value& v = g.values[id];
+    std::string text = v.name + ":" + std::string(to_string(v.type));
+    if (!v.shape) return text + "[…]";
+    text += "[";
+    for (std::size_t i = 0; i < v.shape->size(); ++i) {
+      text += (i == 0 ? "" : ",") + g.dimension_text((*v.shape)[i]);
+    }
+    text += "]";
+    if (v.layout != memory_layout::plain) text += "@" + std::string(to_string(v.layout));
+    if (v.constant) text += "=const";
+    return text;
+  };
+  const auto list = [&](const std::vector<value_id>& ids) {
+    std::string text;
+    for (const value_id id : ids) text += (text.empty() ? "" : ", ") + value_text(id);
+    return text;
+  };
+  std::string text = "inputs " + list(g.inputs) + "\n";
+  for (const node& n : g.nodes) {
+    text += list(n.outputs) + " = " + (n.domain.empty() ? "" : n.domain + ".") + n.op_type;
+    for (const post_op& op : n.post_ops) text += "+" + std::string(to_string(op.kind));
+    text += "(" + list(n.inputs) + ")\n";
+  }
+  return text + "outputs " + list(g.outputs) + "\n";
+}
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,35 @@
+# Installs a build tree into an empty prefix and looks at what arrived.
+#   cmake -DBUILD=<dir> -DPREFIX=<dir> [-DSONAMES=<a>,<b>] -P install.cmake
+file(REMOVE_RECURSE "${PREFIX}")
+execute_process(COMMAND ${CMAKE_COMMAND} --install "${BUILD}" --prefix "${PREFIX}"
+                OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
+
+# Nothing of the build or source tree may stand in the package files: it must be movable.
+file(GLOB_RECURSE package_files "${PREFIX}/*.cmake")
+if(NOT package_files)
+  message(FATAL_ERROR "no CMake package was installed")
+endif()
+get_filename_component(source "${CMAKE_CURRENT_LIST_DIR}/../.." ABSOLUTE)
+foreach(file IN LISTS package_files)
+  file(READ "${file}" text)
+  string(REPLACE "${PREFIX}" "" text "${text}")
+  foreach(place IN ITEMS "${BUILD}" "${source}")
+    string(FIND "${text}" "${place}" at)
+    if(NOT at EQUAL -1)
+      message(FATAL_ERROR "${file} names ${place}: the package cannot be moved")
+    endif()
+  endforeach()
+endforeach()
+
+string(REPLACE "," ";" sonames "${SONAMES}")
+foreach(soname IN LISTS sonames)
+  file(GLOB_RECURSE found "${PREFIX}/*/${soname}")
+  if(NOT found)
+    message(FATAL_ERROR "${soname} was not installed")
+  endif()
+  execute_process(COMMAND readelf -d "${found}" OUTPUT_VARIABLE dynamic COMMAND_ERROR_IS_FATAL ANY)
+  string(FIND "${dynamic}" "soname: [${soname}]" at)
+  if(at EQUAL -1)
+    message(FATAL_ERROR "${found} has another soname:\n${dynamic}")
+  endif()
+endforeach()

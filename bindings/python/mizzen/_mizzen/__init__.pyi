@@ -1,0 +1,2 @@
+from . import inference as inference
+from . import tracking as tracking

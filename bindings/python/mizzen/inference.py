@@ -1,0 +1,15 @@
+"""Run ONNX models.
+
+    session = Session("model.onnx", threads=2)
+    outputs = session.run({"pixels": pixels})     # {name: ndarray}
+
+Arrays go in without a copy where they are contiguous, and come out without one. Anything that NumPy
+can view (a torch tensor on the CPU) may go in; lists take the type that the model declares. run()
+releases the GIL, and may be called from several threads at once. Errors are mizzen.Error.
+"""
+from ._mizzen.inference import DeviceInfo, Session, ValueInfo, devices
+
+for _class in (DeviceInfo, Session, ValueInfo):
+    _class.__module__ = __name__
+
+__all__ = ["DeviceInfo", "Session", "ValueInfo", "devices"]

@@ -1,0 +1,37 @@
+// What the files of the extension module share.
+#pragma once
+
+#include <mizzen/inference/tensor.hpp>
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string_view>
+
+namespace mizzen::python {
+
+namespace py = pybind11;
+
+// mizzen::error becomes mizzen.Error, with code, subject and message.
+void bind_errors();
+void bind_inference(py::module_& module);
+void bind_tracking(py::module_& module);
+
+// A tensor over a NumPy array.
+struct input_tensor {
+  tensor value;
+  py::array memory;  // what the tensor views; empty when it owns its elements
+};
+
+// Views the array's memory where it is contiguous, aligned and in the machine's byte order, else
+// copies it. What is no array is converted to the expected type first. subject names the input in
+// errors. Throws error(invalid_argument) for a type that no tensor has.
+input_tensor to_tensor(const py::handle& object, inference::element_type expected,
+                       std::string_view subject);
+
+// A NumPy array that takes over the tensor's memory; strings become an array of objects (str). The
+// types that NumPy lacks (bfloat16, float8) come from the package ml_dtypes; without it, and for
+// packed types, error(unimplemented).
+py::object to_array(tensor value, std::string_view subject);
+
+}  // namespace mizzen::python

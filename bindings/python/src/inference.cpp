@@ -1,0 +1,139 @@
+#include "bindings.hpp"
+
+#include <mizzen/inference.hpp>
+
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace mizzen::python {
+namespace {
+
+using inference::session;
+using inference::value_info;
+
+session load(const py::object& model, const std::string& device, unsigned threads,
+             std::optional<std::size_t> memory_limit, bool optimize) {
+  inference::session_options options;
+  options.device = device;
+  options.threads = threads;
+  options.optimize = optimize;
+  if (memory_limit) options.memory_limit = *memory_limit;
+  if (PyObject_CheckBuffer(model.ptr()) != 0) {
+    Py_buffer view;
+    if (PyObject_GetBuffer(model.ptr(), &view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+    const std::unique_ptr<Py_buffer, void (*)(Py_buffer*)> owner(&view, &PyBuffer_Release);
+    const std::span<const std::byte> bytes(static_cast<const std::byte*>(view.buf),
+                                           static_cast<std::size_t>(view.len));
+    const py::gil_scoped_release release;
+    return session::load(bytes, options);
+  }
+  const auto path = model.cast<std::filesystem::path>();
+  const py::gil_scoped_release release;
+  return session::load(path, options);
+}
+
+py::object shape_of(const value_info& info) {
+  if (!info.shape) return py::none();
+  py::tuple shape(info.shape->size());
+  for (std::size_t i = 0; i < info.shape->size(); ++i) {
+    const auto& dimension = (*info.shape)[i];
+    if (dimension.fixed()) {
+      shape[i] = dimension.value;
+    } else if (dimension.symbol.empty()) {
+      shape[i] = py::none();
+    } else {
+      shape[i] = dimension.symbol;
+    }
+  }
+  return shape;
+}
+
+std::string subject_of(const std::string& name) { return "inputs['" + name + "']"; }
+
+py::dict run(const session& self, const py::dict& inputs,
+             const std::optional<std::vector<std::string>>& wanted) {
+  std::vector<std::string> names;
+  std::vector<input_tensor> tensors;
+  std::vector<inference::named_input> named_inputs;
+  names.reserve(inputs.size());
+  tensors.reserve(inputs.size());
+  named_inputs.reserve(inputs.size());
+  for (const auto& [key, value] : inputs) {
+    names.push_back(key.cast<std::string>());
+    auto expected = inference::element_type::float32;
+    for (const auto& info : self.inputs()) {
+      if (info.name == names.back()) expected = info.type;
+    }
+    tensors.push_back(to_tensor(value, expected, subject_of(names.back())));
+    named_inputs.emplace_back(names.back(), tensors.back().value);
+  }
+
+  std::vector<std::string> output_names;
+  if (wanted) {
+    output_names = *wanted;
+  } else {
+    for (const auto& info : self.outputs()) output_names.push_back(info.name);
+  }
+  std::vector<tensor> results(output_names.size());
+  std::vector<inference::named_output> named_outputs;
+  named_outputs.reserve(output_names.size());
+  for (std::size_t i = 0; i < output_names.size(); ++i) {
+    named_outputs.emplace_back(output_names[i], results[i]);
+  }
+  {
+    const py::gil_scoped_release release;
+    self.run_into(named_inputs, named_outputs);
+  }
+
+  py::dict answer;
+  for (std::size_t i = 0; i < output_names.size(); ++i) {
+    answer[py::str(output_names[i])] =
+        to_array(std::move(results[i]), "outputs['" + output_names[i] + "']");
+  }
+  return answer;
+}
+
+}  // namespace
+
+void bind_inference(py::module_& module) {
+  py::class_<value_info>(module, "ValueInfo", "Name, type and shape of a model's input or output.")
+      .def_readonly("name", &value_info::name)
+      .def_property_readonly(
+          "dtype", [](const value_info& info) { return std::string(to_string(info.type)); })
+      .def_property_readonly("shape", &shape_of)
+      .def("__repr__", [](const value_info& info) {
+        return "<ValueInfo " + info.name + ": " + inference::to_string(info) + ">";
+      });
+
+  using inference::device_info;
+  py::class_<device_info>(module, "DeviceInfo", "A device, or why it is not available.")
+      .def_readonly("name", &device_info::name)
+      .def_readonly("description", &device_info::description)
+      .def_readonly("available", &device_info::available)
+      .def_readonly("reason", &device_info::reason)
+      .def("__repr__", [](const device_info& info) {
+        return "<DeviceInfo " + info.name + ": " +
+               (info.available ? info.description : "not available: " + info.reason) + ">";
+      });
+  module.def("devices", &inference::devices);
+
+  py::class_<session>(module, "Session", "An ONNX model, compiled for a device.")
+      .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
+           py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true)
+      .def_property_readonly("inputs", &session::inputs)
+      .def_property_readonly("outputs", &session::outputs)
+      .def_property_readonly("metadata", &session::metadata)
+      .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none())
+      .def("dump_graph", &session::dump_graph, py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace mizzen::python

@@ -1,0 +1,287 @@
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+import threading
+import time
+
+import mizzen
+import ml_dtypes
+import models
+import numpy as np
+import onnxruntime
+import pytest
+from mizzen.inference import Session
+from onnx import TensorProto
+
+PIXELS = np.random.default_rng(1).normal(size=(5, 16)).astype(np.float32)
+
+
+def reference(model: bytes, inputs: dict) -> list:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).run(None, inputs)
+
+
+@pytest.fixture(scope="module")
+def session() -> Session:
+    return Session(models.classifier())
+
+
+@pytest.mark.parametrize("threads", [1, 2, 0])
+@pytest.mark.parametrize("optimize", [True, False])
+def test_same_as_onnx_runtime(threads, optimize):
+    session = Session(models.classifier(), device="cpu", threads=threads, optimize=optimize)
+    for batch in (1, 5, 64):
+        pixels = np.random.default_rng(batch).normal(size=(batch, 16)).astype(np.float32)
+        scores, hidden = reference(models.classifier(), {"pixels": pixels})
+        outputs = session.run({"pixels": pixels})
+        assert list(outputs) == ["scores", "hidden"]
+        np.testing.assert_allclose(outputs["scores"], scores, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(outputs["hidden"], hidden, rtol=1e-5, atol=1e-5)
+
+
+def test_describes_inputs_and_outputs(session):
+    [pixels] = session.inputs
+    assert (pixels.name, pixels.dtype, pixels.shape) == ("pixels", "float32", ("batch", 16))
+    assert [(o.name, o.dtype, o.shape) for o in session.outputs] == [
+        ("scores", "float32", ("batch", 10)),
+        ("hidden", "float32", ("batch", 32)),
+    ]
+    assert "float32[batch, 16]" in repr(pixels)
+    [x] = Session(models.identity(TensorProto.STRING)).inputs
+    assert (x.dtype, x.shape) == ("string", (None, None))
+
+
+def test_loads_from_a_path_and_from_buffers(session, tmp_path):
+    expected = session.run({"pixels": PIXELS})["scores"]
+    path = tmp_path / "modèle.onnx"
+    path.write_bytes(models.classifier())
+    for model in (path, str(path), bytearray(models.classifier()), memoryview(models.classifier())):
+        np.testing.assert_array_equal(Session(model).run({"pixels": PIXELS})["scores"], expected)
+
+
+def test_gives_only_the_outputs_asked_for(session):
+    outputs = session.run({"pixels": PIXELS}, ["hidden"])
+    assert list(outputs) == ["hidden"]
+    with pytest.raises(mizzen.Error) as caught:
+        session.run({"pixels": PIXELS}, ["nonsense"])
+    assert caught.value.code in ("invalid_argument", "not_found")
+    assert "nonsense" in str(caught.value)
+
+
+TYPES = [
+    (TensorProto.FLOAT, np.float32),
+    (TensorProto.DOUBLE, np.float64),
+    (TensorProto.FLOAT16, np.float16),
+    (TensorProto.BFLOAT16, ml_dtypes.bfloat16),
+    (TensorProto.INT8, np.int8),
+    (TensorProto.INT16, np.int16),
+    (TensorProto.INT32, np.int32),
+    (TensorProto.INT64, np.int64),
+    (TensorProto.UINT8, np.uint8),
+    (TensorProto.UINT16, np.uint16),
+    (TensorProto.UINT32, np.uint32),
+    (TensorProto.UINT64, np.uint64),
+    (TensorProto.BOOL, np.bool_),
+]
+
+
+@pytest.mark.parametrize("element_type,dtype", TYPES, ids=lambda v: getattr(v, "__name__", ""))
+def test_every_type_goes_through(element_type, dtype):
+    session = Session(models.identity(element_type))
+    values = np.arange(12).reshape(3, 4).astype(dtype)
+    for x in (
+        values,
+        values.T,  # other order
+        values[::-1, ::2],  # gaps, backwards
+        values[:, :0],  # nothing
+        np.frombuffer(b"\0" + values.tobytes(), np.uint8)[1:].view(dtype).reshape(3, 4),  # misaligned
+    ):
+        y = session.run({"x": x})["y"]
+        assert y.dtype == dtype
+        assert y.shape == x.shape
+        np.testing.assert_array_equal(y, x)
+
+
+def test_strings_go_through():
+    session = Session(models.identity(TensorProto.STRING))
+    texts = [["", "a", "größer"], ["日本", "nul\0inside", "x" * 1000]]
+    for x in (np.array(texts, dtype=object), texts):
+        y = session.run({"x": x})["y"]
+        assert y.dtype == object
+        assert y.tolist() == texts
+    assert session.run({"x": np.array([["ab", "c"]])})["y"].tolist() == [["ab", "c"]]
+    # Bytes that are no text come back as Python's own notation for them, and go in again the same.
+    y = session.run({"x": np.array([[b"\xff\xfe", b"ok"]], dtype=object)})["y"]
+    assert [os.fsencode(t) for t in y[0]] == [b"\xff\xfe", b"ok"]
+    np.testing.assert_array_equal(session.run({"x": y})["y"], y)
+    with pytest.raises(mizzen.Error, match=r"inputs\['x'\].*element 1 is a float") as caught:
+        session.run({"x": np.array([["a", 1.5]], dtype=object)})
+    assert caught.value.code == "invalid_argument"
+
+
+def test_foreign_byte_order_and_scalars():
+    x = np.arange(6, dtype=">f4").reshape(2, 3)
+    y = Session(models.identity(TensorProto.FLOAT)).run({"x": x})["y"]
+    assert y.dtype == np.float32 and y.dtype.isnative
+    np.testing.assert_array_equal(y, x)
+    scalar = Session(models.identity(TensorProto.INT64, rank=0))
+    for x in (np.array(41, dtype=np.int64), np.int64(41), 41):
+        y = scalar.run({"x": x})["y"]
+        assert y.shape == () and y == 41
+
+
+def test_lists_take_the_declared_type(session):
+    lists = PIXELS.tolist()
+    np.testing.assert_array_equal(
+        session.run({"pixels": lists})["scores"], session.run({"pixels": PIXELS})["scores"]
+    )
+
+
+def test_results_own_their_memory(session):
+    kept = session.run({"pixels": PIXELS})["scores"]
+    before = kept.copy()
+    for seed in range(20):
+        session.run({"pixels": np.full((5, 16), seed, np.float32)})
+    np.testing.assert_array_equal(kept, before)
+    kept[:] = 0
+    np.testing.assert_array_equal(session.run({"pixels": PIXELS})["scores"], before)
+    outlives = Session(models.classifier())
+    result = outlives.run({"pixels": PIXELS})["scores"]
+    del outlives
+    np.testing.assert_array_equal(result, before)
+
+
+def test_inputs_are_left_alone(session):
+    pixels = PIXELS.copy()
+    pixels.flags.writeable = False
+    session.run({"pixels": pixels})
+    np.testing.assert_array_equal(pixels, PIXELS)
+    x = np.arange(4, dtype=np.float32).reshape(2, 2)
+    y = Session(models.identity(TensorProto.FLOAT)).run({"x": x})["y"]
+    y[:] = -1
+    np.testing.assert_array_equal(x, [[0, 1], [2, 3]])
+
+
+@pytest.mark.parametrize(
+    "inputs,code,words",
+    [
+        ({}, "invalid_argument", "pixels"),
+        ({"pixels": PIXELS, "more": PIXELS}, "invalid_argument", "more"),
+        ({"pixels": PIXELS.astype(np.float64)}, "invalid_argument", "pixels"),
+        ({"pixels": PIXELS[:, :15]}, "invalid_argument", "pixels"),
+        ({"pixels": PIXELS[0]}, "invalid_argument", "pixels"),
+        ({"pixels": PIXELS.astype("datetime64[s]")}, "invalid_argument", "pixels"),
+    ],
+    ids=["missing", "unknown", "type", "shape", "rank", "dtype"],
+)
+def test_wrong_input_is_named(session, inputs, code, words):
+    with pytest.raises(mizzen.Error) as caught:
+        session.run(inputs)
+    assert caught.value.code == code
+    assert words in str(caught.value)
+    # The session goes on.
+    assert session.run({"pixels": PIXELS})["scores"].shape == (5, 10)
+
+
+def test_models_that_cannot_be_loaded(tmp_path):
+    with pytest.raises(mizzen.Error) as caught:
+        Session(tmp_path / "absent.onnx")
+    assert caught.value.code == "not_found"
+    assert "absent.onnx" in str(caught.value)
+    model = models.classifier()
+    for damaged in (b"", b"no model at all", model[: len(model) // 2]):
+        with pytest.raises(mizzen.Error) as caught:
+            Session(damaged)
+        assert caught.value.code in ("invalid_argument", "data_loss")
+        assert caught.value.subject
+    with pytest.raises(mizzen.Error) as caught:
+        Session(model, device="abacus:0")
+    assert "abacus" in str(caught.value)
+    with pytest.raises(mizzen.Error) as caught:
+        Session(model, memory_limit=16)
+    assert caught.value.code == "resource_exhausted"
+    with pytest.raises((TypeError, RuntimeError)):
+        Session(None)
+
+
+def test_errors_are_values():
+    error = mizzen.Error("not_found", "field", "gone")
+    again = pickle.loads(pickle.dumps(error))
+    assert (again.code, again.subject, again.message, str(again)) == (
+        "not_found", "field", "gone", "field: gone")
+
+
+def test_devices_say_why_not():
+    devices = {device.name: device for device in mizzen.inference.devices()}
+    assert devices["cpu"].available
+    for device in devices.values():
+        assert device.available != bool(device.reason)
+
+
+def test_several_threads_on_one_session(session):
+    expected = {n: session.run({"pixels": np.full((n, 16), n, np.float32)})["scores"] for n in (1, 2, 3, 4)}
+    wrong = []
+
+    def work(n: int) -> None:
+        pixels = np.full((n, 16), n, np.float32)
+        for _ in range(50):
+            if not np.array_equal(session.run({"pixels": pixels})["scores"], expected[n]):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in expected]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_other_threads_go_on_during_a_run():
+    session = Session(models.heavy(768, 60))
+    x = np.ones((768, 768), np.float32)
+    times = {}
+
+    def work() -> None:
+        times["start"] = time.monotonic()
+        session.run({"x": x})
+        times["end"] = time.monotonic()
+
+    thread = threading.Thread(target=work)
+    ticks = []
+    thread.start()
+    while thread.is_alive():
+        ticks.append(time.monotonic())
+        time.sleep(0)
+    thread.join()
+    # With the lock held, this thread would have stood still in the middle of the run.
+    quarter = (times["end"] - times["start"]) / 4
+    middle = [t for t in ticks if times["start"] + quarter < t < times["end"] - quarter]
+    assert middle
+
+
+def test_only_the_init_function_is_visible():
+    extension = next(pathlib.Path(mizzen.__file__).parent.glob("_mizzen*.so"))
+    symbols = subprocess.run(
+        ["nm", "-D", "--defined-only", "-P", str(extension)], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
+    names = {line.split()[0] for line in symbols if line}
+    assert names == {"PyInit__mizzen"}
+
+
+def test_types_check(tmp_path):
+    user = tmp_path / "user.py"
+    user.write_text(
+        "import mizzen\n"
+        "session = mizzen.inference.Session('m.onnx', threads=2)\n"
+        "scores = session.run({'x': [1.0]})['scores']\n"
+        "with mizzen.tracking.Client().start_run('digits') as run:\n"
+        "    run.log_metric('loss', float(scores[0]), step=3)\n"
+        "version: int = mizzen.tracking.Client().register_model('m', run.log_model('m.onnx')).version\n"
+    )
+    package = pathlib.Path(mizzen.__file__).parent
+    result = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(user), str(package)],
+        capture_output=True, text=True, env={**os.environ, "MYPYPATH": str(package.parent)}, cwd=tmp_path,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

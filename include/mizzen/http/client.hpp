@@ -17,7 +17,7 @@
 namespace mizzen::http {
 
 struct client_options {
-  tls_client_options tls;
+  tls_client_options tls = {};
 
   // From name resolution to the end of the TLS handshake.
   std::chrono::milliseconds connect_timeout{10'000};
@@ -37,13 +37,13 @@ struct client_options {
   // Sent with each request that does not have the field itself.
   http::headers default_headers = {{"User-Agent", "mizzen"}};
 
-  logger log;
+  logger log = {};
 };
 
 struct send_options {
   // Stops the request from any thread, or at a deadline. Asio's per-operation cancellation
   // (bind_cancellation_slot, operator||) works as well.
-  mizzen::cancellation cancel;
+  mizzen::cancellation cancel = {};
 };
 
 // Sends requests over pooled connections. Every status is a response, not an error; redirects are

@@ -11,8 +11,8 @@ namespace mizzen::http {
 
 // One header field as it is on the wire.
 struct field {
-  std::string name;
-  std::string value;
+  std::string name = {};
+  std::string value = {};
 };
 
 // Header fields in the order in which they were added; names compare without regard to case, and a
@@ -63,15 +63,15 @@ struct request {
   // To a client: an absolute URL, "https://host:port/path?query". From a server: the request target
   // as it came, usually "/path?query".
   std::string url = "/";
-  http::headers headers;
-  std::string body;
+  http::headers headers = {};
+  std::string body = {};
 };
 
 // A response. Content-Length, Date and Connection are written by the server.
 struct response {
   int status = 200;
-  http::headers headers;
-  std::string body;
+  http::headers headers = {};
+  std::string body = {};
 
   // 2xx.
   bool ok() const noexcept { return status >= 200 && status < 300; }

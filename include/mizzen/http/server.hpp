@@ -25,7 +25,7 @@ struct server_options {
   // 0 takes a free port; server::port() tells which.
   std::uint16_t port = 0;
 
-  tls_server_options tls;
+  tls_server_options tls = {};
 
   // A larger header is answered with 431, a larger body with 413 (bytes).
   std::size_t max_header = std::size_t{16} << 10;
@@ -44,7 +44,7 @@ struct server_options {
   std::chrono::milliseconds idle_timeout{75'000};
 
   // Warnings for failed handlers, debug records for refused requests.
-  logger log;
+  logger log = {};
 };
 
 // Answers one request. It runs on a strand of its connection, so it must not block: work that takes
@@ -63,7 +63,7 @@ class server {
  public:
   // Binds and listens; throws error(unavailable) that names host and port, or invalid_argument for
   // unusable TLS material.
-  server(boost::asio::any_io_executor executor, server_options options, http::handler handler);
+  server(boost::asio::any_io_executor executor, server_options options, http::handler answers);
   server(server&&) noexcept;
   server& operator=(server&&) noexcept;
   // Closes everything at once, as stop() does.

@@ -13,7 +13,7 @@
 namespace mizzen::serving {
 
 struct client_options {
-  http::client_options http;
+  http::client_options http = {};
   // Tensors travel in the binary extension: exact and several times faster than JSON. False for
   // servers that do not list "binary_tensor_data" in GET /v2.
   bool binary = true;

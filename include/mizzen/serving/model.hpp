@@ -15,28 +15,28 @@ namespace mizzen::serving {
 
 // Source: Open Inference Protocol, $metadata_tensor; -1 in the shape is a dimension of any size.
 struct tensor_metadata {
-  std::string name;
+  std::string name = {};
   serving::datatype datatype = datatype::fp32;
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape = {};
 };
 
 // What a model takes and gives.
 struct model_metadata {
   std::string platform = "mizzen";
-  std::vector<tensor_metadata> inputs;
-  std::vector<tensor_metadata> outputs;
+  std::vector<tensor_metadata> inputs = {};
+  std::vector<tensor_metadata> outputs = {};
 };
 
 // One call of a model. The server has checked it against the metadata: every input is there once,
 // of its datatype and of a shape that fits.
 struct infer_call {
-  std::vector<tensor> inputs;
+  std::vector<tensor> inputs = {};
   // Names of the outputs that are wanted, each one that the model has; empty means all.
-  std::vector<std::string> outputs;
+  std::vector<std::string> outputs = {};
   // The request's "parameters" object, or null.
-  json parameters;
+  json parameters = {};
   // Triggered when the client has gone away or its time is up.
-  mizzen::cancellation cancel;
+  mizzen::cancellation cancel = {};
 };
 
 // A model. Called from several threads at once, so what it changes it must guard.

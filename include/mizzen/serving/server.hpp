@@ -21,7 +21,7 @@ struct server_options {
   // Loopback by default; in a container say "0.0.0.0". Port 0 takes a free one.
   std::string host = "127.0.0.1";
   std::uint16_t port = 8080;
-  http::tls_server_options tls;
+  http::tls_server_options tls = {};
 
   // Threads that run models; 0: available_cpus(). One more thread does the network, so that health
   // and metrics answer while every model is busy.
@@ -35,7 +35,7 @@ struct server_options {
 
   std::size_t max_body = std::size_t{64} << 20;
   std::size_t max_connections = 1024;
-  v2::limits limits;
+  v2::limits limits = {};
 
   // On drain: how long it goes on serving with readiness false, so that load balancers take note
   // before connections are refused; then how long requests in flight may take.
@@ -46,7 +46,7 @@ struct server_options {
   std::string server_name = "mizzen";
   std::string server_version = "0.1.0";
 
-  logger log;
+  logger log = {};
 };
 
 // Endpoints:

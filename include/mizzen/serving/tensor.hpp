@@ -73,13 +73,13 @@ constexpr datatype datatype_of() {
 // A named tensor. Invariant kept by everything in this module: the number of elements that shape
 // says is the number that is there.
 struct tensor {
-  std::string name;
+  std::string name = {};
   serving::datatype datatype = datatype::fp32;
-  std::vector<std::int64_t> shape;
+  std::vector<std::int64_t> shape = {};
   // Elements in row-major order and native (little-endian) byte order; empty for bytes.
-  std::vector<std::byte> data;
+  std::vector<std::byte> data = {};
   // The elements of a tensor of datatype bytes.
-  std::vector<std::string> strings;
+  std::vector<std::string> strings = {};
 
   // Copies values. Throws error(invalid_argument) naming the tensor if their number is not the
   // shape's.

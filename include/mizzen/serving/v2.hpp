@@ -29,32 +29,32 @@ struct limits {
 };
 
 struct requested_output {
-  std::string name;
+  std::string name = {};
   // "parameters"."binary_data"; empty: as the request's binary_data_output says.
-  std::optional<bool> binary;
+  std::optional<bool> binary = {};
 };
 
 struct infer_request {
-  std::string id;
-  json parameters;  // object or null
-  std::vector<tensor> inputs;
-  std::vector<requested_output> outputs;  // empty: all
+  std::string id = {};
+  json parameters = {};  // object or null
+  std::vector<tensor> inputs = {};
+  std::vector<requested_output> outputs = {};  // empty: all
   // "parameters"."binary_data_output": outputs are binary unless they say otherwise.
   bool binary_output = false;
 };
 
 struct infer_response {
-  std::string id;
-  std::string model_name;
-  std::string model_version;
-  json parameters;  // object or null
-  std::vector<tensor> outputs;
+  std::string id = {};
+  std::string model_name = {};
+  std::string model_version = {};
+  json parameters = {};  // object or null
+  std::vector<tensor> outputs = {};
 };
 
 // A body, and how much of it is JSON if binary tensors follow (the value of json_size_header).
 struct encoded {
-  std::string body;
-  std::optional<std::size_t> json_size;
+  std::string body = {};
+  std::optional<std::size_t> json_size = {};
 
   // application/json, or application/octet-stream with binary tensors.
   std::string_view content_type() const noexcept {

@@ -119,12 +119,9 @@ class client {
   // Throws error(not_found).
   run_record get_run(std::string_view run_id) const;
   std::vector<run_record> search_runs(const run_query& query = {}) const;
-  // All points of one metric by step, then timestamp. Empty if there are none; throws
-  // error(not_found) if there is no such run.
+  // All points of one metric by timestamp, then step, then value, as MLflow orders them. Empty if
+  // there are none; throws error(not_found) if there is no such run.
   std::vector<metric> metric_history(std::string_view run_id, std::string_view key) const;
-  // Into and out of MLflow's recycle bin.
-  void delete_run(std::string_view run_id);
-  void restore_run(std::string_view run_id);
   // Logged models of a run, oldest first; one by its id ("m-…").
   std::vector<logged_model> list_logged_models(std::string_view run_id) const;
   logged_model get_logged_model(std::string_view model_id) const;

@@ -34,9 +34,14 @@ struct lineage_edge {
   std::string relation = {};  // "input", "output", "registered", "deployed" …
 };
 
-// A part of the graph, as upstream() and downstream() give it. Nodes by distance from the root
-// (nodes.front()), then kind and name; edges among these nodes only.
+// Which way a part of the graph was followed: against the arrows, or along them.
+enum class lineage_direction { upstream, downstream };
+
+// A part of the graph, as upstream(), downstream() and all() give it; edges among its nodes only.
 struct lineage_graph {
+  lineage_direction direction = lineage_direction::downstream;
+  // From upstream() and downstream(): the node asked for, then by distance from it. From all(): in
+  // the order they were recorded.
   std::vector<lineage_node> nodes = {};
   std::vector<lineage_edge> edges = {};
 };
@@ -49,8 +54,8 @@ class lineage {
   // Records a node and returns its id, which is the old one if it is known already.
   std::string record(const lineage_node& node);
 
-  // Draws an arrow between two nodes; again is fine. An arrow that would close a circle is
-  // error(failed_precondition): nothing is made from itself.
+  // Draws an arrow between two nodes; again is fine. Circles are possible (a run that reads what it
+  // wrote), an arrow from a node to itself is error(invalid_argument).
   void link(std::string_view from, std::string_view to, std::string_view relation);
 
   lineage_node get(std::string_view id) const;
@@ -70,10 +75,11 @@ class lineage {
   std::shared_ptr<detail::store> store_;
 };
 
-// An indented tree from the graph's root, one node a line; a node met again is marked and not
-// unfolded twice. For upstream() it reads "made from", for downstream() "became".
+// An indented tree, one node a line: from the node asked for, or for all() from every node that
+// nothing leads to. A node met again is marked "…" and not unfolded twice.
 //   model_version digits-classifier 1
-//   └─ registered ← model model m-5f…
+//   └─ registered ← model digits m-5f…
+//      └─ output ← run brisk-heron-417 8c…
 std::string to_text(const lineage_graph& graph);
 
 // Graphviz: `dot -Tsvg`.

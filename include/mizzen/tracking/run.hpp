@@ -175,7 +175,7 @@ class run {
  private:
   friend class client;
   struct state;
-  explicit run(std::unique_ptr<state> state) noexcept;
+  explicit run(std::unique_ptr<state> held) noexcept;
   std::unique_ptr<state> state_;
 };
 

@@ -1,0 +1,179 @@
+#include "tracking/artifacts.hpp"
+
+#include <mizzen/core/error.hpp>
+#include <mizzen/core/id.hpp>
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <functional>
+#include <string>
+#include <system_error>
+#include <unistd.h>
+#include <utility>
+
+namespace mizzen::tracking::detail {
+namespace {
+
+namespace fs = std::filesystem;
+
+[[noreturn]] void fail(const fs::path& path, int code) {
+  const std::string subject = "artifact '" + path.string() + "'";
+  const std::string reason = std::generic_category().message(code);
+  switch (code) {
+    case EACCES:
+    case EPERM:
+    case EROFS:
+      throw error(errc::permission_denied, subject, reason + "; give this user write permission");
+    case ENOSPC:
+    case EDQUOT:
+      throw error(errc::resource_exhausted, subject, reason + "; make room and try again");
+    case ENOENT:
+      throw error(errc::not_found, subject, reason);
+    case EISDIR:
+    case ENOTDIR:
+    case EEXIST:
+    case ENOTEMPTY:
+      throw error(errc::failed_precondition, subject,
+                  reason + "; a file and a folder cannot have one name");
+    default:
+      throw error(errc::unavailable, subject, reason);
+  }
+}
+
+void make_folders(const fs::path& folder) {
+  std::error_code failed;
+  fs::create_directories(folder, failed);
+  if (failed) fail(folder, failed.value());
+}
+
+class file_descriptor {
+ public:
+  file_descriptor(const fs::path& path, int flags, mode_t mode = 0)
+      : number_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
+    if (number_ < 0) fail(path, errno);
+  }
+  ~file_descriptor() {
+    if (number_ >= 0) ::close(number_);
+  }
+  file_descriptor(const file_descriptor&) = delete;
+  file_descriptor& operator=(const file_descriptor&) = delete;
+  int get() const noexcept { return number_; }
+  // Some file systems report a full disk only here.
+  int close() noexcept { return ::close(std::exchange(number_, -1)); }
+
+ private:
+  int number_;
+};
+
+void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const auto written = ::write(descriptor, bytes.data(), bytes.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      fail(path, errno);
+    }
+    bytes = bytes.subspan(static_cast<std::size_t>(written));
+  }
+}
+
+// Calls `fill` with a descriptor of a temporary file, then gives that file the target's name.
+void replace_file(const fs::path& target, const std::function<void(int)>& fill) {
+  make_folders(target.parent_path());
+  const fs::path temporary = target.parent_path() / (".mizzen-" + random_hex_id() + ".tmp");
+  try {
+    file_descriptor out(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    fill(out.get());
+    if (out.close() != 0) fail(target, errno);
+    if (::rename(temporary.c_str(), target.c_str()) != 0) fail(target, errno);
+  } catch (...) {
+    ::unlink(temporary.c_str());
+    throw;
+  }
+}
+
+void copy_one(const fs::path& source, const fs::path& target) {
+  const file_descriptor in(source, O_RDONLY);
+  replace_file(target, [&](int out) {
+    std::vector<std::byte> buffer(256 * 1024);
+    for (;;) {
+      const auto got = ::read(in.get(), buffer.data(), buffer.size());
+      if (got < 0) {
+        if (errno == EINTR) continue;
+        fail(source, errno);
+      }
+      if (got == 0) return;
+      write_all(out, std::span(buffer).first(static_cast<std::size_t>(got)), target);
+    }
+  });
+}
+
+}  // namespace
+
+void write_file(const fs::path& target, std::span<const std::byte> bytes) {
+  replace_file(target, [&](int out) { write_all(out, bytes, target); });
+}
+
+void write_file(const fs::path& target, std::string_view text) {
+  write_file(target, std::as_bytes(std::span(text)));
+}
+
+void copy_tree(const fs::path& source, const fs::path& target) {
+  std::error_code failed;
+  const fs::file_status status = fs::status(source, failed);
+  if (status.type() == fs::file_type::not_found) fail(source, ENOENT);
+  if (failed) fail(source, failed.value());
+  if (fs::is_regular_file(status)) {
+    copy_one(source, target);
+    return;
+  }
+  if (!fs::is_directory(status)) {
+    throw error(errc::invalid_argument, "artifact '" + source.string() + "'",
+                "it is neither a file nor a folder");
+  }
+  // Listed before anything is copied, so that a target inside the source does not grow for ever.
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::recursive_directory_iterator(source, failed)) {
+    const fs::file_status kind = entry.status();
+    if (fs::is_directory(kind)) continue;
+    if (!fs::is_regular_file(kind)) {
+      throw error(errc::invalid_argument, "artifact '" + entry.path().string() + "'",
+                  "it is neither a file nor a folder");
+    }
+    files.push_back(entry.path());
+  }
+  if (failed) fail(source, failed.value());
+  make_folders(target);
+  for (const fs::path& file : files) copy_one(file, target / file.lexically_relative(source));
+}
+
+std::vector<artifact_info> list_folder(const fs::path& root, std::string_view path) {
+  std::vector<artifact_info> entries;
+  std::error_code failed;
+  const fs::path folder = root / path;
+  for (const auto& entry : fs::directory_iterator(folder, failed)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(".mizzen-") && name.ends_with(".tmp")) continue;  // not finished
+    artifact_info info;
+    info.path = path.empty() ? name : std::string(path) + "/" + name;
+    std::error_code ignored;
+    info.is_directory = entry.is_directory(ignored);
+    if (!info.is_directory) {
+      const auto size = entry.file_size(ignored);
+      info.size = ignored ? 0 : size;
+    }
+    entries.push_back(std::move(info));
+  }
+  if (failed && failed != std::errc::no_such_file_or_directory &&
+      failed != std::errc::not_a_directory) {
+    fail(folder, failed.value());
+  }
+  std::sort(entries.begin(), entries.end(),
+            [](const artifact_info& a, const artifact_info& b) { return a.path < b.path; });
+  return entries;
+}
+
+}  // namespace mizzen::tracking::detail

@@ -1,0 +1,222 @@
+#include "tracking/artifacts.hpp"
+#include "tracking/model_folder.hpp"
+#include "tracking/run_state.hpp"
+#include "tracking/validate.hpp"
+
+#include <mizzen/core/error.hpp>
+#include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+
+namespace mizzen::tracking {
+namespace {
+
+std::int64_t checked_timestamp(std::string_view key, const metric_options& options) {
+  detail::check_metric(key, options.timestamp);
+  return options.timestamp.value_or(unix_millis());
+}
+
+// Writes the files of a logged model between the two ends of its life in the store.
+logged_model write_model(detail::store& store, std::string_view run_id,
+                         const model_options& options,
+                         const std::function<std::uint64_t(const std::filesystem::path&)>& write) {
+  detail::check_model_options(options);
+  const logged_model model = store.create_logged_model(run_id, options);
+  try {
+    const auto folder = detail::local_folder(model.artifact_location);
+    if (!folder) {
+      throw error(errc::unimplemented, "artifact location '" + model.artifact_location + "'",
+                  "it is not on a file system, which is all that can be written so far");
+    }
+    const std::uint64_t size = write(*folder / "model.onnx");
+    detail::write_model_folder(*folder, model, options, size);
+    store.finish_logged_model(model);
+  } catch (const std::exception& e) {
+    try {
+      store.fail_logged_model(model, e.what());
+    } catch (const error& second) {
+      store.log().log(log_level::warning, "tracking", "a failed model could not be marked so",
+                      {{"model", model.id}, {"error", second.what()}});
+    }
+    throw;
+  }
+  return model;
+}
+
+}  // namespace
+
+run::run(std::unique_ptr<state> held) noexcept : state_(std::move(held)) {}
+run::run(run&& other) noexcept = default;
+
+run& run::operator=(run&& other) noexcept {
+  if (this != &other) run old(std::exchange(state_, std::move(other.state_)));
+  return *this;
+}
+
+run::~run() {
+  if (!state_ || state_->ended || !state_->store->is_own_process()) return;
+  const bool unwinding = std::uncaught_exceptions() > state_->exceptions;
+  try {
+    state_->store->end_run(state_->id, unwinding ? run_status::failed : run_status::finished);
+  } catch (...) {
+    try {
+      state_->store->log().log(
+          log_level::error, "tracking", "a run could not be ended",
+          {{"run", state_->id}, {"error", describe(std::current_exception())}});
+    } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory while reporting
+    }
+  }
+}
+
+const std::string& run::id() const noexcept { return state_->id; }
+const std::string& run::experiment_id() const noexcept { return state_->experiment_id; }
+const std::string& run::name() const noexcept { return state_->name; }
+
+const std::filesystem::path& run::artifact_directory() const {
+  if (state_->artifacts) return *state_->artifacts;
+  throw error(errc::unimplemented, "artifact location '" + state_->artifact_uri + "'",
+              "it is not on a file system, which is all that can be written so far");
+}
+
+void run::log_metric(std::string_view key, double value, metric_options options) {
+  const std::int64_t timestamp = checked_timestamp(key, options);
+  state_->store->log_metric(state_->id, key, value, options.step, timestamp);
+}
+
+void run::log_metrics(std::initializer_list<std::pair<std::string_view, double>> values,
+                      metric_options options) {
+  std::vector<metric> points;
+  points.reserve(values.size());
+  for (const auto& [key, value] : values) {
+    points.push_back({std::string(key), value, options.step, checked_timestamp(key, options)});
+  }
+  log_metrics(points);
+}
+
+void run::log_metrics(std::span<const metric> points) {
+  constexpr std::size_t most = detail::limits::metrics_per_batch;
+  for (std::size_t at = 0; at < points.size(); at += most) {
+    detail::check_batch(points.subspan(at, std::min(most, points.size() - at)), {}, {});
+  }
+  for (std::size_t at = 0; at < points.size(); at += most) {
+    state_->store->log_batch(state_->id, points.subspan(at, std::min(most, points.size() - at)), {},
+                             {});
+  }
+}
+
+void run::log_param(std::string_view key, std::string_view value) {
+  log_params({{std::string(key), std::string(value)}});
+}
+
+void run::log_params(const string_map& params) {
+  for (const auto& [key, value] : params) detail::check_param(key, value);
+  string_map piece;
+  for (const auto& [key, value] : params) {
+    piece.emplace(key, value);
+    if (piece.size() == detail::limits::params_per_batch) {
+      state_->store->log_batch(state_->id, {}, piece, {});
+      piece.clear();
+    }
+  }
+  if (!piece.empty()) state_->store->log_batch(state_->id, {}, piece, {});
+}
+
+void run::set_tag(std::string_view key, std::string_view value) {
+  set_tags({{std::string(key), std::string(value)}});
+}
+
+void run::set_tags(const string_map& tags) {
+  for (const auto& [key, value] : tags) detail::check_tag(key, value);
+  string_map piece;
+  for (const auto& [key, value] : tags) {
+    piece.emplace(key, value);
+    if (piece.size() == detail::limits::tags_per_batch) {
+      state_->store->log_batch(state_->id, {}, {}, piece);
+      piece.clear();
+    }
+  }
+  if (!piece.empty()) state_->store->log_batch(state_->id, {}, {}, piece);
+}
+
+void run::delete_tag(std::string_view key) { state_->store->delete_tag(state_->id, key); }
+
+void run::log_batch(const batch& values) {
+  detail::check_batch(values.metrics, values.params, values.tags);
+  state_->store->log_batch(state_->id, values.metrics, values.params, values.tags);
+}
+
+void run::log_input(const dataset& data, const input_options& options) {
+  state_->store->log_input(state_->id, data, options);
+}
+
+void run::log_artifact(const std::filesystem::path& local, std::string_view artifact_path) {
+  detail::check_artifact_path("artifact_path", artifact_path, true);
+  // "models/" has no file name; its folder does.
+  std::filesystem::path source = std::filesystem::absolute(local).lexically_normal();
+  if (!source.has_filename()) source = source.parent_path();
+  detail::check_artifact_path("artifact name", source.filename().string(), false);
+  detail::copy_tree(source, artifact_directory() / artifact_path / source.filename());
+}
+
+void run::log_text(std::string_view text, std::string_view artifact_file) {
+  detail::check_artifact_path("artifact_file", artifact_file, false);
+  detail::write_file(artifact_directory() / artifact_file, text);
+}
+
+void run::log_json(const json& value, std::string_view artifact_file) {
+  std::string text;
+  try {
+    text = value.dump(2) + "\n";
+  } catch (const json::exception& e) {
+    throw error(errc::invalid_argument, artifact_file,
+                std::string("it cannot be written as JSON: ") + e.what());
+  }
+  log_text(text, artifact_file);
+}
+
+void run::log_bytes(std::span<const std::byte> bytes, std::string_view artifact_file) {
+  detail::check_artifact_path("artifact_file", artifact_file, false);
+  detail::write_file(artifact_directory() / artifact_file, bytes);
+}
+
+std::vector<artifact_info> run::list_artifacts(std::string_view artifact_path) const {
+  detail::check_artifact_path("artifact_path", artifact_path, true);
+  return detail::list_folder(artifact_directory(), artifact_path);
+}
+
+logged_model run::log_model(const std::filesystem::path& onnx_file, const model_options& options) {
+  if (!std::filesystem::is_regular_file(onnx_file)) {
+    throw error(errc::not_found, "model '" + onnx_file.string() + "'", "there is no such file");
+  }
+  return write_model(*state_->store, state_->id, options, [&](const auto& target) {
+    detail::copy_tree(onnx_file, target);
+    return std::uint64_t{std::filesystem::file_size(target)};
+  });
+}
+
+logged_model run::log_model(std::span<const std::byte> onnx, const model_options& options) {
+  return write_model(*state_->store, state_->id, options, [&](const auto& target) {
+    detail::write_file(target, onnx);
+    return std::uint64_t{onnx.size()};
+  });
+}
+
+run run::start_child(run_options options) {
+  options.parent_run_id = state_->id;
+  return run(std::make_unique<state>(state_->store,
+                                     state_->store->start_run(state_->experiment_id, options)));
+}
+
+run_record run::get() const { return state_->store->get_run(state_->id); }
+
+void run::finish() { end(run_status::finished); }
+void run::fail() { end(run_status::failed); }
+void run::end(run_status status) {
+  state_->store->end_run(state_->id, status);
+  state_->ended = true;
+}
+
+}  // namespace mizzen::tracking

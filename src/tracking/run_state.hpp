@@ -1,0 +1,39 @@
+// What a run handle holds.
+#pragma once
+
+#include "tracking/store.hpp"
+#include "tracking/uri.hpp"
+
+#include <mizzen/tracking/run.hpp>
+
+#include <atomic>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+namespace mizzen::tracking {
+
+struct run::state {
+  state(std::shared_ptr<detail::store> owner, run_record record)
+      : store(std::move(owner)),
+        id(std::move(record.id)),
+        experiment_id(std::move(record.experiment_id)),
+        name(std::move(record.name)),
+        artifact_uri(std::move(record.artifact_uri)),
+        artifacts(detail::local_folder(artifact_uri)),
+        exceptions(std::uncaught_exceptions()) {}
+
+  const std::shared_ptr<detail::store> store;
+  const std::string id;
+  const std::string experiment_id;
+  const std::string name;
+  const std::string artifact_uri;
+  const std::optional<std::filesystem::path> artifacts;  // where they are on this file system
+  const int exceptions;                                  // in flight when the handle was made
+  std::atomic<bool> ended = false;
+};
+
+}  // namespace mizzen::tracking

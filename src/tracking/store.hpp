@@ -1,0 +1,144 @@
+// The embedded store: MLflow's schema in one SQLite file.
+#pragma once
+
+#include "tracking/sqlite.hpp"
+
+#include <mizzen/tracking/client.hpp>
+
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mizzen::tracking::detail {
+
+// Thread safe. Writers share one connection under a lock, readers another, so that a long search
+// does not hold up who logs; other processes are kept apart by SQLite. Every public member is one
+// transaction: all of it happens or nothing.
+class store {
+ public:
+  explicit store(const client_options& options);
+  ~store();
+  store(const store&) = delete;
+  store& operator=(const store&) = delete;
+
+  const std::string& uri() const noexcept { return uri_; }
+  const logger& log() const noexcept { return log_; }
+  // Whether this is the process that opened the store.
+  bool is_own_process() const noexcept;
+
+  experiment create_experiment(std::string_view name, const experiment_options& options);
+  experiment get_experiment(std::string_view id);
+  std::optional<experiment> find_experiment(std::string_view name);
+  experiment get_or_create_experiment(std::string_view name, const experiment_options& options);
+  std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage);
+  void set_experiment_tag(std::string_view id, std::string_view key, std::string_view value);
+
+  run_record start_run(std::string_view experiment_id, const run_options& options);
+  run_record resume_run(std::string_view run_id);
+  void end_run(std::string_view run_id, run_status status);
+  run_record get_run(std::string_view run_id);
+  std::vector<run_record> search_runs(const run_query& query);
+
+  void log_metric(std::string_view run_id, std::string_view key, double value, std::int64_t step,
+                  std::int64_t timestamp);
+  // Checked by the caller (check_batch).
+  void log_batch(std::string_view run_id, std::span<const metric> metrics, const string_map& params,
+                 const string_map& tags);
+  void delete_tag(std::string_view run_id, std::string_view key);
+  void log_input(std::string_view run_id, const dataset& data, const input_options& options);
+  std::vector<metric> metric_history(std::string_view run_id, std::string_view key);
+
+  // A logged model is made pending, its files are written to its folder, then it is made ready.
+  logged_model create_logged_model(std::string_view run_id, const model_options& options);
+  void finish_logged_model(const logged_model& model);
+  void fail_logged_model(const logged_model& model, std::string_view reason);
+  logged_model get_logged_model(std::string_view model_id);
+  std::vector<logged_model> list_logged_models(std::string_view run_id);
+
+  registered_model create_registered_model(std::string_view name,
+                                           const registered_model_options& options);
+  registered_model get_registered_model(std::string_view name);
+  std::vector<registered_model> list_registered_models();
+  model_version register_model(std::string_view name, std::string_view source,
+                               const model_version_options& options);
+  model_version get_model_version(std::string_view name, std::int64_t version);
+  model_version get_model_version_by_alias(std::string_view name, std::string_view alias);
+  std::vector<model_version> list_model_versions(std::string_view name);
+  void set_model_alias(std::string_view name, std::string_view alias, std::int64_t version);
+  void delete_model_alias(std::string_view name, std::string_view alias);
+  void set_registered_model_tag(std::string_view name, std::string_view key,
+                                std::string_view value);
+  void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
+                             std::string_view value);
+
+  std::string record_node(const lineage_node& node);
+  void link_nodes(std::string_view from, std::string_view to, std::string_view relation);
+  lineage_node get_node(std::string_view id);
+  std::optional<lineage_node> find_node(std::string_view kind, std::string_view name,
+                                        std::string_view version);
+  lineage_graph reachable_nodes(std::string_view id, lineage_direction direction);
+  lineage_graph all_nodes();
+
+ private:
+  void check_process() const;
+
+  // Runs work(connection&) in a transaction on the writers' connection.
+  template <typename Work>
+  auto writing(Work&& work) {
+    check_process();
+    const std::scoped_lock lock(writer_mutex_);
+    transaction scope(*writer_, transaction::kind::write);
+    if constexpr (std::is_void_v<std::invoke_result_t<Work, connection&>>) {
+      work(*writer_);
+      scope.commit();
+    } else {
+      auto result = work(*writer_);
+      scope.commit();
+      return result;
+    }
+  }
+
+  // Runs work(connection&) on one snapshot of the store.
+  template <typename Work>
+  auto reading(Work&& work) {
+    check_process();
+    const std::scoped_lock lock(reader_mutex_);
+    transaction scope(*reader_, transaction::kind::read);
+    auto result = work(*reader_);
+    scope.commit();
+    return result;
+  }
+
+  pid_t process_;
+  std::string uri_;
+  std::string artifact_root_;
+  std::string user_;
+  std::string program_;
+  logger log_;
+  std::mutex writer_mutex_;
+  std::unique_ptr<connection> writer_;
+  std::mutex reader_mutex_;
+  std::unique_ptr<connection> reader_;
+};
+
+// MLflow's limits and rules for a batch; the subject names the element ("metrics[3].key").
+void check_batch(std::span<const metric> metrics, const string_map& params, const string_map& tags);
+
+// Throws not_found, or failed_precondition if the run is deleted.
+void require_active_run(connection& on, std::string_view run_id);
+
+// Records a node or an edge within the caller's transaction.
+std::string record_node_in(connection& on, const lineage_node& node);
+// The node of a run of this store. It stays the same when the run is renamed.
+std::string run_node_in(connection& on, std::string_view run_id);
+void link_nodes_in(connection& on, std::string_view from, std::string_view to,
+                   std::string_view relation);
+
+}  // namespace mizzen::tracking::detail

@@ -1,0 +1,451 @@
+// Runs: their life, metrics, parameters, tags and inputs.
+#include "tracking/names.hpp"
+#include "tracking/store.hpp"
+#include "tracking/uri.hpp"
+#include "tracking/validate.hpp"
+
+#include <mizzen/core/id.hpp>
+#include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
+
+#include <cmath>
+#include <limits>
+
+namespace mizzen::tracking::detail {
+namespace {
+
+constexpr std::string_view run_name_tag = "mlflow.runName";
+
+// SQL has no NaN and MLflow's schema no infinity: see SqlAlchemyStore.sanitize_metric_value.
+struct stored_value {
+  double value;
+  bool is_nan;
+};
+stored_value to_stored(double value) {
+  if (std::isnan(value)) return {0.0, true};
+  constexpr double most = std::numeric_limits<double>::max();
+  if (std::isinf(value)) return {value > 0 ? most : -most, false};
+  return {value, false};
+}
+double from_stored(double value, bool is_nan) {
+  return is_nan ? std::numeric_limits<double>::quiet_NaN() : value;
+}
+
+error no_such_run(std::string_view run_id) {
+  return {errc::not_found, "run '" + std::string(run_id) + "'",
+          "there is no such run in this store"};
+}
+
+// Inserts a point unless it is there, and moves the latest point on where the new one is later: by
+// step, then timestamp, then value (SqlAlchemyStore._update_latest_metrics_if_necessary).
+void insert_metric(connection& on, std::string_view run_id, std::string_view key, double value,
+                   std::int64_t step, std::int64_t timestamp) {
+  const stored_value stored = to_stored(value);
+  on.prepare(
+        "INSERT OR IGNORE INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+      .bind(key, stored.value, timestamp, run_id, step, stored.is_nan)
+      .run();
+  on.prepare(
+        "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+        "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value, "
+        "timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan "
+        "WHERE (excluded.step, excluded.timestamp, excluded.value) > "
+        "(latest_metrics.step, ifnull(latest_metrics.timestamp, 0), latest_metrics.value)")
+      .bind(key, stored.value, timestamp, step, stored.is_nan, run_id)
+      .run();
+}
+
+void insert_param(connection& on, std::string_view run_id, std::string_view key,
+                  std::string_view value) {
+  {
+    auto row = on.prepare("SELECT value FROM params WHERE key = ?1 AND run_uuid = ?2");
+    if (row.bind(key, run_id).step()) {
+      const std::string old = row.text(0);
+      if (old == value) return;
+      throw error(errc::already_exists, "param '" + std::string(key) + "'",
+                  "it is '" + old + "' already and cannot become '" + std::string(value) +
+                      "'; a parameter is set once per run (use a tag for what changes)");
+    }
+  }
+  on.prepare("INSERT INTO params (key, value, run_uuid) VALUES (?1, ?2, ?3)")
+      .bind(key, value, run_id)
+      .run();
+}
+
+void put_tag(connection& on, std::string_view run_id, std::string_view key,
+             std::string_view value) {
+  on.prepare(
+        "INSERT INTO tags (key, value, run_uuid) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value")
+      .bind(key, value, run_id)
+      .run();
+  if (key == run_name_tag) {
+    on.prepare("UPDATE runs SET name = ?1 WHERE run_uuid = ?2").bind(value, run_id).run();
+  }
+}
+
+constexpr std::string_view run_columns =
+    "run_uuid, experiment_id, name, user_id, status, lifecycle_stage, start_time, end_time, "
+    "artifact_uri";
+
+run_record read_run_row(statement& row) {
+  run_record run;
+  run.id = row.text(0);
+  run.experiment_id = std::to_string(row.integer(1));
+  run.name = row.text(2);
+  run.user = row.text(3);
+  run.status = parse_run_status(row.text(4));
+  run.stage = row.text(5) == "deleted" ? lifecycle_stage::deleted : lifecycle_stage::active;
+  run.start_time = row.integer(6);
+  run.end_time = row.optional_integer(7);
+  run.artifact_uri = row.text(8);
+  return run;
+}
+
+void read_run_details(connection& on, run_record& run) {
+  {
+    auto row = on.prepare(
+        "SELECT key, value, step, timestamp, is_nan FROM latest_metrics WHERE run_uuid = ?1");
+    row.bind(run.id);
+    while (row.step()) {
+      std::string key = row.text(0);
+      run.metrics[key] = {key, from_stored(row.real(1), row.integer(4) != 0), row.integer(2),
+                          row.integer(3)};
+    }
+  }
+  {
+    auto row = on.prepare("SELECT key, value FROM params WHERE run_uuid = ?1");
+    row.bind(run.id);
+    while (row.step()) run.params[row.text(0)] = row.text(1);
+  }
+  {
+    auto row = on.prepare("SELECT key, value FROM tags WHERE run_uuid = ?1");
+    row.bind(run.id);
+    while (row.step()) run.tags[row.text(0)] = row.text(1);
+  }
+  {
+    auto row = on.prepare(
+        "SELECT d.name, d.digest, d.dataset_source_type, d.dataset_source, d.dataset_schema, "
+        "d.dataset_profile, i.input_uuid FROM inputs i JOIN datasets d ON d.dataset_uuid = "
+        "i.source_id WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND "
+        "i.destination_id = ?1 ORDER BY i.rowid");
+    row.bind(run.id);
+    while (row.step()) {
+      dataset_input& input = run.inputs.emplace_back();
+      input.dataset = {row.text(0), row.text(1), row.text(2),
+                       row.text(3), row.text(4), row.text(5)};
+      auto tag = on.prepare("SELECT name, value FROM input_tags WHERE input_uuid = ?1");
+      const std::string input_id = row.text(6);
+      tag.bind(input_id);
+      while (tag.step()) input.tags[tag.text(0)] = tag.text(1);
+    }
+  }
+  auto row = on.prepare(
+      "SELECT destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' AND source_id = ?1 AND "
+      "destination_type = 'MODEL_OUTPUT' ORDER BY rowid");
+  row.bind(run.id);
+  while (row.step()) run.model_ids.push_back(row.text(0));
+}
+
+std::optional<run_record> run_by_id(connection& on, std::string_view run_id) {
+  std::optional<run_record> run;
+  {
+    auto row = on.prepare(
+        "SELECT run_uuid, experiment_id, name, user_id, status, lifecycle_stage, start_time, "
+        "end_time, artifact_uri FROM runs WHERE run_uuid = ?1");
+    if (!row.bind(run_id).step()) return std::nullopt;
+    run = read_run_row(row);
+  }
+  read_run_details(on, *run);
+  return run;
+}
+
+std::string indexed(std::string_view list, std::size_t index, std::string_view field) {
+  return std::string(list) + "[" + std::to_string(index) + "]." + std::string(field);
+}
+
+void check_count(std::string_view what, std::size_t count, std::size_t most) {
+  if (count <= most) return;
+  throw error(errc::invalid_argument, what,
+              std::to_string(count) + " in one batch, at most " + std::to_string(most) +
+                  " are allowed; split it");
+}
+
+}  // namespace
+
+void check_batch(std::span<const metric> metrics, const string_map& params,
+                 const string_map& tags) {
+  check_count("metrics", metrics.size(), limits::metrics_per_batch);
+  check_count("params", params.size(), limits::params_per_batch);
+  check_count("tags", tags.size(), limits::tags_per_batch);
+  check_count("metrics, params and tags", metrics.size() + params.size() + tags.size(),
+              limits::entities_per_batch);
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    try {
+      check_metric(metrics[i].key, metrics[i].timestamp);
+    } catch (const error& e) {
+      const auto dot = e.subject().rfind('.');
+      throw error(e.code(), indexed("metrics", i, e.subject().substr(dot + 1)), e.message());
+    }
+  }
+  for (const auto& [key, value] : params) check_param(key, value);
+  for (const auto& [key, value] : tags) check_tag(key, value);
+}
+
+void require_active_run(connection& on, std::string_view run_id) {
+  auto row = on.prepare("SELECT lifecycle_stage = 'active' FROM runs WHERE run_uuid = ?1");
+  if (!row.bind(run_id).step()) throw no_such_run(run_id);
+  if (row.integer(0) == 0) {
+    throw error(errc::failed_precondition, "run '" + std::string(run_id) + "'",
+                "it is deleted; restore it with `mlflow runs restore`, or start another");
+  }
+}
+
+run_record store::start_run(std::string_view experiment_id, const run_options& options) {
+  string_map tags = options.tags;
+  const auto own_tag = tags.find(std::string(run_name_tag));
+  std::string name = options.name;
+  if (own_tag != tags.end()) {
+    if (!name.empty() && name != own_tag->second) {
+      throw error(errc::invalid_argument, "run_options.name",
+                  "it is '" + name + "', but the tag mlflow.runName is '" + own_tag->second +
+                      "'; give one of them");
+    }
+    name = own_tag->second;
+  }
+  if (name.empty()) name = random_run_name();
+  tags[std::string(run_name_tag)] = name;
+  tags.try_emplace("mlflow.user", user_);
+  tags.try_emplace("mlflow.source.name", program_);
+  tags.try_emplace("mlflow.source.type", "LOCAL");
+  if (!options.description.empty()) tags["mlflow.note.content"] = options.description;
+  if (!options.parent_run_id.empty()) tags["mlflow.parentRunId"] = options.parent_run_id;
+  check_text("run_options.name", name, limits::key_length);
+  for (const auto& [key, value] : tags) check_tag(key, value);
+  for (const auto& [key, value] : options.params) check_param(key, value);
+  const std::int64_t start = options.start_time.value_or(unix_millis());
+  if (start < 0) {
+    throw error(errc::invalid_argument, "run_options.start_time",
+                "it is " + std::to_string(start) + "; Unix milliseconds are not negative");
+  }
+
+  return writing([&](connection& on) {
+    if (!options.parent_run_id.empty()) require_active_run(on, options.parent_run_id);
+    std::string location;
+    {
+      auto row = on.prepare(
+          "SELECT artifact_location, lifecycle_stage = 'active' FROM experiments "
+          "WHERE CAST(experiment_id AS TEXT) = ?1");
+      if (!row.bind(experiment_id).step()) {
+        throw error(errc::not_found, "experiment " + std::string(experiment_id),
+                    "there is no such experiment");
+      }
+      if (row.integer(1) == 0) {
+        throw error(errc::failed_precondition, "experiment " + std::string(experiment_id),
+                    "it is deleted; restore it with MLflow, or take another");
+      }
+      location = row.text(0);
+    }
+    const std::string id = random_hex_id();
+    on.prepare(
+          "INSERT INTO runs (run_uuid, name, source_type, source_name, entry_point_name, user_id, "
+          "status, start_time, end_time, source_version, lifecycle_stage, artifact_uri, "
+          "experiment_id, deleted_time) VALUES (?1, ?2, 'UNKNOWN', '', '', ?3, 'RUNNING', ?4, "
+          "NULL, '', 'active', ?5, CAST(?6 AS INTEGER), NULL)")
+        .bind(id, name, user_, start, append_location(location, id + "/artifacts"), experiment_id)
+        .run();
+    for (const auto& [key, value] : tags) put_tag(on, id, key, value);
+    for (const auto& [key, value] : options.params) insert_param(on, id, key, value);
+    return *run_by_id(on, id);
+  });
+}
+
+run_record store::resume_run(std::string_view run_id) {
+  check_text("run.id", run_id);
+  return writing([&](connection& on) {
+    require_active_run(on, run_id);
+    on.prepare("UPDATE runs SET status = 'RUNNING', end_time = NULL WHERE run_uuid = ?1")
+        .bind(run_id)
+        .run();
+    return *run_by_id(on, run_id);
+  });
+}
+
+void store::end_run(std::string_view run_id, run_status status) {
+  writing([&](connection& on) {
+    require_active_run(on, run_id);
+    const bool over = status != run_status::running && status != run_status::scheduled;
+    on.prepare("UPDATE runs SET status = ?1, end_time = ?2 WHERE run_uuid = ?3")
+        .bind(to_string(status), over ? std::optional(unix_millis()) : std::nullopt, run_id)
+        .run();
+  });
+}
+
+run_record store::get_run(std::string_view run_id) {
+  check_text("run.id", run_id);
+  auto run = reading([&](connection& on) { return run_by_id(on, run_id); });
+  if (!run) throw no_such_run(run_id);
+  return *std::move(run);
+}
+
+std::vector<run_record> store::search_runs(const run_query& query) {
+  std::string sql = "SELECT " + std::string(run_columns) + " FROM runs WHERE ";
+  std::vector<std::string> values;
+  const auto bound = [&values](std::string_view value) {
+    values.emplace_back(value);
+    return "?" + std::to_string(values.size());
+  };
+  if (query.experiment_ids.empty()) {
+    sql +=
+        "experiment_id IN (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active')";
+  } else {
+    sql += "CAST(experiment_id AS TEXT) IN (";
+    for (std::size_t i = 0; i < query.experiment_ids.size(); ++i) {
+      sql += (i == 0 ? "" : ", ") + bound(query.experiment_ids[i]);
+    }
+    sql += ")";
+  }
+  if (query.status) sql += " AND status = " + bound(to_string(*query.status));
+  if (query.stage) sql += " AND lifecycle_stage = " + bound(to_string(*query.stage));
+  for (const auto& [key, value] : query.tags) {
+    sql += " AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND tags.key = " +
+           bound(key);
+    sql += " AND tags.value = " + bound(value) + ")";
+  }
+  sql += query.order == run_order::newest_first ? " ORDER BY start_time DESC, run_uuid"
+                                                : " ORDER BY start_time, run_uuid";
+  // SQLite reads a negative LIMIT as none.
+  constexpr std::size_t most = std::numeric_limits<std::int64_t>::max();
+  sql += " LIMIT " + std::to_string(std::min(query.limit, most)) + " OFFSET " +
+         std::to_string(std::min(query.offset, most));
+
+  return reading([&](connection& on) {
+    std::vector<run_record> runs;
+    {
+      const connection::once prepared(on, sql);
+      statement row = prepared.use();
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        row.bind_one(static_cast<int>(i) + 1, std::string_view(values[i]));
+      }
+      while (row.step()) runs.push_back(read_run_row(row));
+    }
+    for (run_record& run : runs) read_run_details(on, run);
+    return runs;
+  });
+}
+
+void store::log_metric(std::string_view run_id, std::string_view key, double value,
+                       std::int64_t step, std::int64_t timestamp) {
+  writing([&](connection& on) {
+    require_active_run(on, run_id);
+    insert_metric(on, run_id, key, value, step, timestamp);
+  });
+}
+
+void store::log_batch(std::string_view run_id, std::span<const metric> metrics,
+                      const string_map& params, const string_map& tags) {
+  const std::int64_t now = unix_millis();
+  writing([&](connection& on) {
+    require_active_run(on, run_id);
+    for (const auto& [key, value] : params) insert_param(on, run_id, key, value);
+    for (const metric& point : metrics) {
+      insert_metric(on, run_id, point.key, point.value, point.step, point.timestamp.value_or(now));
+    }
+    for (const auto& [key, value] : tags) put_tag(on, run_id, key, value);
+  });
+}
+
+void store::delete_tag(std::string_view run_id, std::string_view key) {
+  check_key("tag.key", key);
+  writing([&](connection& on) {
+    require_active_run(on, run_id);
+    on.prepare("DELETE FROM tags WHERE key = ?1 AND run_uuid = ?2").bind(key, run_id).run();
+    if (on.changes() == 0) {
+      throw error(errc::not_found, "tag '" + std::string(key) + "'", "the run has no such tag");
+    }
+  });
+}
+
+std::vector<metric> store::metric_history(std::string_view run_id, std::string_view key) {
+  check_text("run.id", run_id);
+  check_text("metric.key", key);
+  return reading([&](connection& on) {
+    {
+      auto run = on.prepare("SELECT 1 FROM runs WHERE run_uuid = ?1");
+      if (!run.bind(run_id).step()) throw no_such_run(run_id);
+    }
+    std::vector<metric> points;
+    auto row = on.prepare(
+        "SELECT value, step, timestamp, is_nan FROM metrics WHERE run_uuid = ?1 AND key = ?2 "
+        "ORDER BY timestamp, step, value");
+    row.bind(run_id, key);
+    while (row.step()) {
+      points.push_back({std::string(key), from_stored(row.real(0), row.integer(3) != 0),
+                        row.integer(1), row.integer(2)});
+    }
+    return points;
+  });
+}
+
+void store::log_input(std::string_view run_id, const dataset& data, const input_options& options) {
+  const auto check_json = [](std::string_view field, std::string_view text, std::size_t limit) {
+    check_text(field, text, limit);
+    if (!text.empty() && !json::accept(text)) {
+      throw error(errc::invalid_argument, field, "it is not JSON text");
+    }
+  };
+  const auto check_filled = [](std::string_view field, std::string_view text, std::size_t limit) {
+    if (text.empty()) throw error(errc::invalid_argument, field, "it is empty; say which it is");
+    check_text(field, text, limit);
+  };
+  check_filled("dataset.name", data.name, limits::dataset_name_length);
+  check_filled("dataset.digest", data.digest, limits::dataset_digest_length);
+  check_filled("dataset.source_type", data.source_type, 36);
+  check_json("dataset.source", data.source, limits::dataset_source_length);
+  check_json("dataset.schema", data.schema, limits::dataset_schema_length);
+  check_json("dataset.profile", data.profile, limits::dataset_profile_length);
+  string_map tags = options.tags;
+  if (!options.context.empty()) tags["mlflow.data.context"] = options.context;
+  for (const auto& [key, value] : tags) {
+    check_filled("input.tag.key", key, limits::input_tag_key_length);
+    check_text("input.tag.value", value, limits::input_tag_length);
+  }
+
+  writing([&](connection& on) {
+    require_active_run(on, run_id);
+    const auto or_null = [](const std::string& text) -> std::optional<std::string_view> {
+      if (text.empty()) return std::nullopt;
+      return text;
+    };
+    on.prepare(
+          "INSERT OR IGNORE INTO datasets (dataset_uuid, experiment_id, name, digest, "
+          "dataset_source_type, dataset_source, dataset_schema, dataset_profile) "
+          "SELECT ?1, experiment_id, ?2, ?3, ?4, ?5, ?6, ?7 FROM runs WHERE run_uuid = ?8")
+        .bind(random_hex_id(), data.name, data.digest, data.source_type, data.source,
+              or_null(data.schema), or_null(data.profile), run_id)
+        .run();
+    const std::string input_id = random_hex_id();
+    on.prepare(
+          "INSERT OR IGNORE INTO inputs (input_uuid, source_type, source_id, destination_type, "
+          "destination_id) SELECT ?1, 'DATASET', d.dataset_uuid, 'RUN', r.run_uuid FROM runs r "
+          "JOIN datasets d ON d.experiment_id = r.experiment_id AND d.name = ?2 AND d.digest = ?3 "
+          "WHERE r.run_uuid = ?4")
+        .bind(input_id, data.name, data.digest, run_id)
+        .run();
+    // As in MLflow, the first use of a dataset by a run decides its tags.
+    if (on.changes() > 0) {
+      for (const auto& [key, value] : tags) {
+        on.prepare("INSERT INTO input_tags (input_uuid, name, value) VALUES (?1, ?2, ?3)")
+            .bind(input_id, key, value)
+            .run();
+      }
+    }
+    const std::string from =
+        record_node_in(on, {.kind = "dataset", .name = data.name, .version = data.digest});
+    link_nodes_in(on, from, run_node_in(on, run_id), "input");
+  });
+}
+
+}  // namespace mizzen::tracking::detail

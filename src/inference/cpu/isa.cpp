@@ -1,0 +1,65 @@
+#include "inference/cpu/isa.hpp"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace mizzen::inference::detail::cpu {
+
+#if defined(__x86_64__)
+namespace {
+
+// XCR0: the register states that the operating system saves on a context switch.
+unsigned long long saved_states() noexcept {
+  unsigned low = 0;
+  unsigned high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<unsigned long long>(high) << 32U) | low;
+}
+
+constexpr bool has(unsigned long long bits, unsigned long long wanted) {
+  return (bits & wanted) == wanted;
+}
+
+}  // namespace
+
+// Bits: Intel SDM volume 2, CPUID leaves 1 and 7; volume 1, 13.3 (XCR0).
+isa detect_isa() noexcept {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  constexpr unsigned fma = 1U << 12U;
+  constexpr unsigned osxsave = 1U << 27U;
+  constexpr unsigned avx = 1U << 28U;
+  constexpr unsigned f16c = 1U << 29U;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || !has(c, fma | osxsave | avx | f16c)) {
+    return isa::generic;
+  }
+  constexpr unsigned xmm_ymm = 0x6;
+  constexpr unsigned mask_zmm = 0xE0;
+  const unsigned long long saved = saved_states();
+  constexpr unsigned avx2 = 1U << 5U;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0 || !has(b, avx2) || !has(saved, xmm_ymm)) {
+    return isa::generic;
+  }
+  constexpr unsigned avx512 = (1U << 16U) | (1U << 17U) | (1U << 30U) | (1U << 31U);  // F DQ BW VL
+  return has(b, avx512) && has(saved, mask_zmm) ? isa::avx512 : isa::avx2;
+}
+#else
+isa detect_isa() noexcept { return isa::generic; }
+#endif
+
+std::string_view to_string(isa level) noexcept {
+  switch (level) {
+    case isa::avx2:
+      return "avx2";
+    case isa::avx512:
+      return "avx512";
+    case isa::generic:
+      break;
+  }
+  return "generic";
+}
+
+}  // namespace mizzen::inference::detail::cpu

@@ -1,0 +1,20 @@
+// Which vector instructions the processor has.
+#pragma once
+
+#include <string_view>
+
+namespace mizzen::inference::detail::cpu {
+
+// In ascending order: a processor that has one level has those before it.
+enum class isa {
+  generic,  // what the compiler's base target offers (SSE2 on x86-64)
+  avx2,     // AVX2, FMA, F16C
+  avx512,   // AVX-512 F, BW, DQ, VL (and avx2)
+};
+
+// The highest level that the processor has and the operating system saves the registers of.
+isa detect_isa() noexcept;
+
+std::string_view to_string(isa level) noexcept;
+
+}  // namespace mizzen::inference::detail::cpu

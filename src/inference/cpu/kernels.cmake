@@ -1,0 +1,29 @@
+# Adds the CPU's numerics to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
+# instruction set their compile flags. Included from src/inference/CMakeLists.txt.
+set(isa_sources cpu/kernels/isa_generic.cpp)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
+  list(APPEND isa_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx512.cpp)
+  set_property(SOURCE cpu/kernels/isa_avx2.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mavx2 -mfma -mf16c)
+  set_property(SOURCE cpu/kernels/isa_avx512.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC 12 warns of its own _mm512_undefined_…().
+    set_property(SOURCE cpu/kernels/isa_avx512.cpp APPEND PROPERTY COMPILE_OPTIONS
+      -Wno-uninitialized)
+  endif()
+endif()
+# The tiles live in registers only when their loops are unrolled and the arrays dissolved.
+set_property(SOURCE ${isa_sources} APPEND PROPERTY COMPILE_OPTIONS -O3)
+
+list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
+  cpu/isa.cpp
+  cpu/kernels/conv.cpp
+  cpu/kernels/elementwise.cpp
+  cpu/kernels/gemm.cpp
+  cpu/kernels/kernel_table.cpp
+  cpu/kernels/norm.cpp
+  cpu/kernels/pool.cpp
+  cpu/kernels/reduce.cpp
+  cpu/thread_pool.cpp
+  ${isa_sources})

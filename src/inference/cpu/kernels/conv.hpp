@@ -1,0 +1,65 @@
+// Convolution in one or two spatial dimensions (one is a height of 1), in the plain NCHW layout.
+// For the channel-blocked layout see conv_blocked.hpp.
+#pragma once
+
+#include "inference/cpu/kernels/gemm.hpp"
+#include "inference/cpu/kernels/window.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace mizzen::inference::detail::cpu {
+
+struct conv_shape {
+  std::size_t batch = 1;
+  std::size_t in_channels = 1;
+  std::size_t out_channels = 1;
+  std::size_t groups = 1;
+  window_2d window;
+
+  std::size_t in_per_group() const noexcept { return in_channels / groups; }
+  std::size_t out_per_group() const noexcept { return out_channels / groups; }
+};
+
+// What is done to the sums before they are stored: y = finish(clamp(sum + bias + residual)).
+struct conv_epilogue {
+  const float* bias = nullptr;      // [out_channels]
+  const float* residual = nullptr;  // laid out as y
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+  // Called once for every finished run of y, while it is in cache: n pixels of one channel (of one
+  // block of channels in the blocked layout), beginning at the given pixel.
+  void (*finish)(const void* context, std::size_t image, std::size_t channel, std::size_t pixel,
+                 float* y, std::size_t n) = nullptr;
+  const void* context = nullptr;
+};
+
+// Weights [out_channels, in_channels / groups, kernel height, kernel width], rearranged once.
+class conv_weights {
+ public:
+  conv_weights() = default;
+  // Of shape, the channels, groups and kernel sizes are used.
+  conv_weights(const kernel_table& kernels, const conv_shape& shape, const float* weights);
+
+  // Groups with few outputs (depthwise above all) are summed row by row; others are products of
+  // matrices, one packed left operand per group.
+  bool by_rows() const noexcept { return groups_.empty(); }
+  const float* row_weights() const noexcept { return rows_.data(); }
+  const packed_rows& group(std::size_t g) const noexcept { return groups_[g]; }
+
+ private:
+  aligned_floats rows_;
+  std::vector<packed_rows> groups_;
+};
+
+// Floats of scratch memory; bounded whatever the shape.
+std::size_t conv_scratch(const kernel_table& kernels, unsigned threads);
+
+// x is [batch, in_channels, in height, in width], y [batch, out_channels, out height, out width];
+// they must not overlap. scratch holds conv_scratch(kernels, pool.size()) floats.
+void conv(const kernel_table& kernels, thread_pool& pool, const conv_shape& shape,
+          const conv_weights& weights, const float* x, float* y, const conv_epilogue& epilogue,
+          float* scratch);
+
+}  // namespace mizzen::inference::detail::cpu

@@ -1,0 +1,157 @@
+// The inner loops that exist once per instruction set, as a table of functions. The code around
+// them (blocking, threads, broadcasting) is compiled once, for the base target.
+#pragma once
+
+#include "inference/cpu/isa.hpp"
+
+#include <cstddef>
+
+namespace mizzen::inference::detail::cpu {
+
+// Element-wise functions of one float. alpha and beta are the parameters of `activation`.
+enum class unary_op {
+  identity,
+  abs,
+  negative,
+  exp,
+  log,
+  sqrt,
+  reciprocal,
+  floor,
+  ceil,
+  round,  // half to even
+  sign,
+  erf,
+  tanh,
+  sigmoid,
+  softplus,
+  softsign,
+  relu,
+  leaky_relu,        // x < 0 ? alpha x : x
+  elu,               // x < 0 ? alpha (e^x - 1) : x
+  celu,              // x < 0 ? alpha (e^(x / alpha) - 1) : x
+  scale,             // alpha x + beta
+  selu,              // beta (x < 0 ? alpha (e^x - 1) : x)
+  thresholded_relu,  // x > alpha ? x : 0
+  clip,              // to [alpha, beta]
+  gelu,              // with erf
+  gelu_tanh,         // the tanh approximation
+  hard_sigmoid,      // clip(alpha x + beta, 0, 1)
+  hard_swish,        // x clip(alpha x + beta, 0, 1); 1/6 and 1/2 in ONNX
+  swish,             // x sigmoid(alpha x)
+  mish,              // x tanh(softplus(x))
+  // From here on computed one by one with the C library.
+  sin,
+  cos,
+  tan,
+  asin,
+  acos,
+  atan,
+  sinh,
+  cosh,
+  asinh,
+  acosh,
+  atanh,
+};
+
+// A unary function with its parameters; as a fused post-op, what is applied last.
+struct activation {
+  unary_op op = unary_op::identity;
+  float alpha = 0;
+  float beta = 0;
+};
+
+// Element-wise functions of two floats that have a vector form. min and max propagate NaN.
+enum class binary_op { add, sub, mul, div, min, max, pow, mod, fmod };
+
+// Reductions over a run of floats. max and min propagate NaN.
+enum class reduce_op { sum, sum_abs, sum_square, product, max, min };
+
+// One tile of a matrix product, kept in registers:
+//   C[r, c] = clamp(start + sum over s, k of A_s[r, k] B_s[k, c] + residual[r, c])
+// where the sum over the segments s (batch reduce) lets a convolution walk its window without
+// copying the input. All strides are in elements.
+struct gemm_tile {
+  std::size_t rows = 0;     // 1 … kernel_table::tile_rows
+  std::size_t columns = 0;  // 1 … kernel_table::tile_columns()
+  std::size_t depth = 0;    // of each segment
+  std::size_t segments = 1;
+  const float* a = nullptr;
+  std::ptrdiff_t a_row = 0;
+  std::ptrdiff_t a_depth = 1;
+  const float* b = nullptr;  // rows of whole vectors: readable up to the next multiple of lanes
+  std::ptrdiff_t b_depth = 0;
+  const std::ptrdiff_t* a_offsets = nullptr;  // of each segment; null when there is only one
+  const std::ptrdiff_t* b_offsets = nullptr;
+  float* c = nullptr;
+  std::ptrdiff_t c_row = 0;
+  std::ptrdiff_t c_vector = 0;  // from one vector of columns to the next
+  bool accumulate = false;      // start from what C holds
+  const float* column_bias = nullptr;
+  const float* row_bias = nullptr;
+  const float* residual = nullptr;  // laid out as C
+  std::ptrdiff_t residual_row = 0;
+  std::ptrdiff_t residual_vector = 0;
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+};
+
+// One row of a depthwise convolution in the channel-blocked layout: `lanes` channels of `pixels`
+// output pixels whose whole window in width lies inside the input.
+struct depthwise_row {
+  std::size_t pixels = 0;
+  std::size_t taps = 0;
+  const float* x = nullptr;
+  const std::ptrdiff_t* x_offsets = nullptr;  // of each tap
+  std::ptrdiff_t x_pixel = 0;                 // from one output pixel's input to the next one's
+  const float* weights = nullptr;             // [tap][lanes]
+  const std::ptrdiff_t* w_offsets = nullptr;  // of each tap
+  const float* bias = nullptr;                // [lanes] or null
+  const float* residual = nullptr;            // laid out as y
+  float* y = nullptr;                         // [pixel][lanes]
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+};
+
+struct kernel_table {
+  isa level;
+  int lanes;  // floats in a vector; also the channel block of the blocked layout
+  int tile_rows;
+  int tile_vectors;
+
+  void (*gemm)(const gemm_tile& tile);
+  // y may be x. Ops from unary_op::sin on are not in this table; see elementwise.hpp.
+  void (*unary)(const activation& f, const float* x, float* y, std::size_t n);
+  // Steps are 0 (one value for all) or 1. y may be a or b. add … max only.
+  void (*binary)(binary_op op, const float* a, int a_step, const float* b, int b_step, float* y,
+                 std::size_t n);
+  // y[i] = x[i] scale[i] + shift[i]; steps as above.
+  void (*scale_shift)(const float* x, const float* scale, const float* shift, int step, float* y,
+                      std::size_t n);
+  float (*reduce)(reduce_op op, const float* x, std::size_t n);
+  // total[i] = op(total[i], x[i])
+  void (*accumulate)(reduce_op op, const float* x, float* total, std::size_t n);
+  // y = exp(x - shift), returns the sum of y. y may be null (only the sum is wanted) or x.
+  float (*exp_sum)(const float* x, float shift, float* y, std::size_t n);
+  void (*softmax)(const float* x, float* y, std::size_t n);
+  void (*log_softmax)(const float* x, float* y, std::size_t n);
+  // y = (x - mean) / sqrt(variance + epsilon) gamma + beta; gamma and beta may be null. With
+  // centre = false the mean is taken as 0 (RMS norm). The mean and 1 / sqrt(…) are stored where
+  // asked for.
+  void (*layer_norm)(const float* x, const float* gamma, const float* beta, float* y, std::size_t n,
+                     float epsilon, bool centre, float* mean, float* inverse_deviation);
+  void (*depthwise)(const depthwise_row& row);
+
+  std::size_t vector_size() const noexcept { return static_cast<std::size_t>(lanes); }
+  std::size_t tile_columns() const noexcept {
+    return static_cast<std::size_t>(lanes) * static_cast<std::size_t>(tile_vectors);
+  }
+};
+
+// The kernels of a level; those of a level the build or the processor lacks are the next lower
+// ones. Never fails.
+const kernel_table& kernels_for(isa level) noexcept;
+
+}  // namespace mizzen::inference::detail::cpu

@@ -1,0 +1,130 @@
+// The register-tiled matrix kernel on vectors. Included after a simd_*.hpp.
+#pragma once
+
+#include "inference/cpu/kernels/kernel_table.hpp"
+#include "inference/cpu/kernels/vector_math.inc.hpp"
+
+#if defined(__clang__)
+#define MIZZEN_UNROLL _Pragma("unroll")
+#else
+#define MIZZEN_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+namespace {
+
+using mizzen::inference::detail::cpu::gemm_tile;
+
+// Rows x Vectors accumulators, Chains of them to hide the latency of FMA where the tile is small.
+// UnitRow: A's rows are adjacent (packed or transposed), which makes their offsets constants.
+template <int Rows, int Vectors, bool UnitRow>
+void multiply_tile(const gemm_tile& t) {
+  constexpr int chains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
+  const std::ptrdiff_t row = UnitRow ? 1 : t.a_row;
+  const std::ptrdiff_t a_depth = t.a_depth;
+  const std::ptrdiff_t b_depth = t.b_depth;
+
+  vec sum[chains][Rows][Vectors];
+  MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[u][r][v] = zero();
+    }
+  }
+  for (std::size_t s = 0; s < t.segments; ++s) {
+    const float* a = t.a_offsets == nullptr ? t.a : t.a + t.a_offsets[s];
+    const float* b = t.b_offsets == nullptr ? t.b : t.b + t.b_offsets[s];
+    std::size_t k = t.depth;
+    if constexpr (chains > 1) {
+      for (; k >= chains; k -= chains) {
+        MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
+          MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+            const vec right = load(b + v * lanes);
+            MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+              sum[u][r][v] = fma(splat(a[r * row]), right, sum[u][r][v]);
+            }
+          }
+          a += a_depth;
+          b += b_depth;
+        }
+      }
+    }
+    for (; k != 0; --k) {
+      vec right[Vectors];
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes);
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        const vec left = splat(a[r * row]);
+        MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+          sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
+        }
+      }
+      a += a_depth;
+      b += b_depth;
+    }
+  }
+  if constexpr (chains > 1) {
+    MIZZEN_UNROLL for (int u = 1; u < chains; ++u) {
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+          sum[0][r][v] = add(sum[0][r][v], sum[u][r][v]);
+        }
+      }
+    }
+  }
+
+  const mask last = first_lanes(t.columns - (Vectors - 1) * lanes);
+  const vec low = splat(t.low);
+  const vec high = splat(t.high);
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const bool partial = v == Vectors - 1 && t.columns % lanes != 0;
+    vec bias = zero();
+    if (t.column_bias != nullptr) {
+      bias = partial ? load(t.column_bias + v * lanes, last) : load(t.column_bias + v * lanes);
+    }
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      float* const c = t.c + r * t.c_row + v * t.c_vector;
+      vec x = add(sum[0][r][v], bias);
+      if (t.row_bias != nullptr) x = add(x, splat(t.row_bias[r]));
+      if (t.accumulate) x = add(x, partial ? load(c, last) : load(c));
+      if (t.residual != nullptr) {
+        const float* const p = t.residual + r * t.residual_row + v * t.residual_vector;
+        x = add(x, partial ? load(p, last) : load(p));
+      }
+      if (t.clamp) x = clamp(x, low, high);
+      if (partial) {
+        store(c, x, last);
+      } else {
+        store(c, x);
+      }
+    }
+  }
+}
+
+using tile_function = void (*)(const gemm_tile&);
+
+struct tile_functions {
+  tile_function of[tile_rows + 1][tile_vectors + 1][2] = {};
+};
+
+template <int Rows>
+constexpr void fill_tile_functions(tile_functions& all) {
+  static_assert(tile_vectors == 2);
+  all.of[Rows][1][0] = multiply_tile<Rows, 1, false>;
+  all.of[Rows][1][1] = multiply_tile<Rows, 1, true>;
+  all.of[Rows][2][0] = multiply_tile<Rows, 2, false>;
+  all.of[Rows][2][1] = multiply_tile<Rows, 2, true>;
+  if constexpr (Rows > 1) fill_tile_functions<Rows - 1>(all);
+}
+
+constexpr tile_functions make_tile_functions() {
+  tile_functions all;
+  fill_tile_functions<tile_rows>(all);
+  return all;
+}
+
+constexpr tile_functions all_tiles = make_tile_functions();
+
+void gemm(const gemm_tile& t) {
+  const std::size_t vectors = (t.columns + lanes - 1) / lanes;
+  all_tiles.of[t.rows][vectors][t.a_row == 1 ? 1 : 0](t);
+}
+
+}  // namespace

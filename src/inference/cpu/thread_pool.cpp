@@ -1,0 +1,145 @@
+#include "inference/cpu/thread_pool.hpp"
+
+#include <mizzen/core/cpu.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace mizzen::inference::detail {
+namespace {
+
+// The pool whose work this thread is inside of, to run nested calls inline.
+thread_local const thread_pool* inside = nullptr;
+
+}  // namespace
+
+// One call of parallel_for. Lives on its caller's stack, linked into the pool's list while it has
+// pieces left to hand out.
+struct thread_pool::job {
+  job(range_function f, void* c, std::size_t n, std::size_t p) noexcept
+      : call(f), context(c), count(n), piece(p) {}
+
+  range_function call;
+  void* context;
+  std::size_t count;
+  std::size_t piece;
+  std::atomic<std::size_t> next{0};
+
+  // Guarded by the pool's mutex.
+  unsigned helpers_wanted = 0;
+  unsigned slots = 1;    // the caller has slot 0
+  unsigned helpers = 0;  // workers inside
+  std::exception_ptr failure;
+  std::condition_variable finished;
+  job* next_job = nullptr;
+};
+
+struct thread_pool::shared_state {
+  std::mutex mutex;
+  std::condition_variable wake;
+  job* first = nullptr;
+  bool stopping = false;
+  std::vector<std::thread> workers;
+
+  void unlink(const job& done) noexcept {
+    for (job** link = &first; *link != nullptr; link = &(*link)->next_job) {
+      if (*link == &done) {
+        *link = done.next_job;
+        return;
+      }
+    }
+  }
+};
+
+thread_pool::thread_pool(unsigned threads) : state_(std::make_unique<shared_state>()) {
+  if (threads == 0) threads = available_cpus();
+  state_->workers.reserve(threads - 1);
+  try {
+    for (; size_ < threads; ++size_) state_->workers.emplace_back([this] { work(); });
+  } catch (const std::system_error&) {
+    // Fewer threads are slower, not wrong.
+  }
+}
+
+thread_pool::~thread_pool() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  for (std::thread& worker : state_->workers) worker.join();
+}
+
+void thread_pool::take_part(job& work, unsigned slot) noexcept {
+  const thread_pool* const outer = std::exchange(inside, this);
+  try {
+    for (;;) {
+      const std::size_t begin = work.next.fetch_add(work.piece, std::memory_order_relaxed);
+      if (begin >= work.count) break;
+      work.call(work.context, begin, begin + std::min(work.piece, work.count - begin), slot);
+    }
+  } catch (...) {
+    work.next.store(work.count, std::memory_order_relaxed);
+    const std::lock_guard lock(state_->mutex);
+    if (!work.failure) work.failure = std::current_exception();
+  }
+  inside = outer;
+}
+
+void thread_pool::work() noexcept {
+  std::unique_lock lock(state_->mutex);
+  for (;;) {
+    state_->wake.wait(lock, [this] { return state_->stopping || state_->first != nullptr; });
+    if (state_->first == nullptr) return;
+    job& current = *state_->first;
+    const unsigned slot = current.slots++;
+    ++current.helpers;
+    if (--current.helpers_wanted == 0) state_->unlink(current);
+    lock.unlock();
+    take_part(current, slot);
+    lock.lock();
+    // Under the lock: the caller may destroy the job as soon as it sees zero.
+    if (--current.helpers == 0) current.finished.notify_one();
+  }
+}
+
+void thread_pool::run(std::size_t count, std::size_t grain, range_function call, void* context) {
+  if (count == 0) return;
+  grain = std::max<std::size_t>(grain, 1);
+  const std::size_t most = (count - 1) / grain + 1;
+  if (size_ == 1 || most == 1 || inside == this) {
+    call(context, 0, count, 0);
+    return;
+  }
+  // A few pieces per thread even out unequal speeds without a fight over the counter.
+  const std::size_t pieces = std::min<std::size_t>(most, std::size_t{4} * size_);
+  job work(call, context, count, std::max(grain, (count - 1) / pieces + 1));
+  const std::size_t real_pieces = (count - 1) / work.piece + 1;
+  const unsigned wanted = static_cast<unsigned>(std::min<std::size_t>(real_pieces, size_) - 1);
+  work.helpers_wanted = wanted;
+  if (wanted != 0) {
+    {
+      const std::lock_guard lock(state_->mutex);
+      job** link = &state_->first;
+      while (*link != nullptr) link = &(*link)->next_job;
+      *link = &work;
+    }
+    for (unsigned i = 0; i < wanted; ++i) state_->wake.notify_one();
+  }
+  take_part(work, 0);
+  if (wanted != 0) {
+    std::unique_lock lock(state_->mutex);
+    state_->unlink(work);
+    work.finished.wait(lock, [&] { return work.helpers == 0; });
+  }
+  if (work.failure) std::rethrow_exception(work.failure);
+}
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,121 @@
+#include "inference/cpu/thread_pool.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstddef>
+#include <numeric>
+#include <set>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+namespace mizzen::inference::detail {
+namespace {
+
+TEST(thread_pool, covers_every_index_once) {
+  for (const unsigned threads : {1U, 2U, 5U}) {
+    thread_pool pool(threads);
+    EXPECT_EQ(pool.size(), threads);
+    for (const std::size_t count : {0U, 1U, 7U, 64U, 1001U}) {
+      for (const std::size_t grain : {0U, 1U, 10U, 5000U}) {
+        std::vector<std::atomic<int>> seen(count);
+        pool.parallel_for(count, grain, [&](std::size_t begin, std::size_t end) {
+          ASSERT_LT(begin, end);
+          for (std::size_t i = begin; i < end; ++i) ++seen[i];
+        });
+        for (const auto& times : seen) EXPECT_EQ(times, 1);
+      }
+    }
+  }
+}
+
+TEST(thread_pool, pieces_are_not_smaller_than_the_grain) {
+  thread_pool pool(4);
+  pool.parallel_for(1000, 300, [&](std::size_t begin, std::size_t end) {
+    EXPECT_TRUE(end - begin >= 300 || end == 1000) << begin << " " << end;
+  });
+}
+
+TEST(thread_pool, one_thread_runs_on_the_caller) {
+  thread_pool pool(1);
+  const auto caller = std::this_thread::get_id();
+  int calls = 0;
+  pool.parallel_for(1000, 1, [&](std::size_t begin, std::size_t end, unsigned slot) {
+    EXPECT_EQ(std::this_thread::get_id(), caller);
+    EXPECT_EQ(begin, 0U);
+    EXPECT_EQ(end, 1000U);
+    EXPECT_EQ(slot, 0U);
+    ++calls;
+  });
+  EXPECT_EQ(calls, 1);
+}
+
+TEST(thread_pool, slots_are_distinct_while_inside) {
+  thread_pool pool(4);
+  std::vector<std::atomic<int>> busy(pool.size());
+  for (int round = 0; round < 50; ++round) {
+    pool.parallel_for(200, 1, [&](std::size_t, std::size_t, unsigned slot) {
+      ASSERT_LT(slot, pool.size());
+      EXPECT_EQ(busy[slot].fetch_add(1), 0);
+      std::this_thread::yield();
+      busy[slot].fetch_sub(1);
+    });
+  }
+}
+
+TEST(thread_pool, callers_may_come_from_several_threads) {
+  thread_pool pool(3);
+  std::vector<std::thread> callers;
+  std::vector<std::size_t> sums(4);
+  for (std::size_t c = 0; c < sums.size(); ++c) {
+    callers.emplace_back([&, c] {
+      for (int round = 0; round < 100; ++round) {
+        std::atomic<std::size_t> sum{0};
+        pool.parallel_for(257, 2, [&](std::size_t begin, std::size_t end) {
+          for (std::size_t i = begin; i < end; ++i) sum += i;
+        });
+        sums[c] += sum;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const std::size_t sum : sums) EXPECT_EQ(sum, 100U * (256U * 257U / 2));
+}
+
+TEST(thread_pool, nested_calls_run_inline) {
+  thread_pool pool(3);
+  std::atomic<std::size_t> total{0};
+  pool.parallel_for(16, 1, [&](std::size_t begin, std::size_t end) {
+    for (std::size_t i = begin; i < end; ++i) {
+      const auto outer = std::this_thread::get_id();
+      pool.parallel_for(100, 1, [&](std::size_t b, std::size_t e, unsigned slot) {
+        EXPECT_EQ(std::this_thread::get_id(), outer);
+        EXPECT_EQ(slot, 0U);
+        total += e - b;
+      });
+    }
+  });
+  EXPECT_EQ(total, 1600U);
+}
+
+TEST(thread_pool, the_first_exception_reaches_the_caller_and_the_pool_lives_on) {
+  thread_pool pool(3);
+  for (int round = 0; round < 50; ++round) {
+    EXPECT_THROW(pool.parallel_for(100, 1,
+                                   [&](std::size_t begin, std::size_t) {
+                                     if (begin % 2 == 0) throw std::runtime_error("even");
+                                   }),
+                 std::runtime_error);
+    std::atomic<std::size_t> count{0};
+    pool.parallel_for(100, 1, [&](std::size_t begin, std::size_t end) { count += end - begin; });
+    EXPECT_EQ(count, 100U);
+  }
+}
+
+TEST(thread_pool, starts_and_stops_without_work) {
+  for (int i = 0; i < 20; ++i) thread_pool pool(4);
+}
+
+}  // namespace
+}  // namespace mizzen::inference::detail

@@ -4,5 +4,4 @@
 #include <mizzen/serving/client.hpp>
 #include <mizzen/serving/model.hpp>
 #include <mizzen/serving/server.hpp>
-#include <mizzen/serving/tensor.hpp>
 #include <mizzen/serving/v2.hpp>

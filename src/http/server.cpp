@@ -91,8 +91,9 @@ std::string response_head(const response& what, bool keep_alive, bool http_1_0) 
   return head;
 }
 
-response text_response(int status, std::string_view text) {
-  return make_response(status, "text/plain; charset=utf-8", std::string(text) + "\n");
+response refusal(const server_options& options, int status, std::string_view why) {
+  if (options.refusal) return options.refusal(status, why);
+  return make_response(status, "text/plain; charset=utf-8", std::string(why) + "\n");
 }
 
 // One client. Everything but `busy` happens on its strand.
@@ -191,7 +192,7 @@ struct server::impl : std::enable_shared_from_this<server::impl> {
     if (!room) {
       options.log.log(log_level::warning, "http", "too many connections",
                       {{"max_connections", options.max_connections}});
-      if (!tls) refuse(socket);
+      if (!tls) refuse(options, socket);
       return;
     }
     client->stream = tls ? make_tls_server_transport(std::move(socket), *tls)
@@ -205,8 +206,8 @@ struct server::impl : std::enable_shared_from_this<server::impl> {
   }
 
   // Best effort: a fresh socket has room for this much.
-  static void refuse(tcp::socket& socket) {
-    response answer = text_response(503, "too many connections");
+  static void refuse(const server_options& options, tcp::socket& socket) {
+    response answer = refusal(options, 503, "too many connections");
     answer.headers.add("Retry-After", "1");
     const std::string text = response_head(answer, false, false) + answer.body;
     error_code ignored;
@@ -249,8 +250,8 @@ struct server::impl : std::enable_shared_from_this<server::impl> {
       options.log.log(
           log_level::debug, "http", "request refused",
           {{"status", parser.failure()->status}, {"reason", parser.failure()->message}});
-      const response refusal = text_response(parser.failure()->status, parser.failure()->message);
-      co_await write_response(self, client, refusal, false, false, false);
+      const response answer = refusal(options, parser.failure()->status, parser.failure()->message);
+      co_await write_response(self, client, answer, false, false, false);
       co_await linger(client);
       co_return false;
     }
@@ -333,12 +334,12 @@ struct server::impl : std::enable_shared_from_this<server::impl> {
       if (client->gone) throw;
       self->options.log.log(log_level::error, "http", "the handler of a request failed",
                             {{"method", method}, {"path", path}, {"reason", describe(failure)}});
-      answer = text_response(500, "internal server error");
+      answer = refusal(self->options, 500, "internal server error");
     }
     if (answer.status < 200 || answer.status > 999) {
       self->options.log.log(log_level::error, "http", "the handler gave an impossible status",
                             {{"method", method}, {"path", path}, {"status", answer.status}});
-      answer = text_response(500, "internal server error");
+      answer = refusal(self->options, 500, "internal server error");
     }
     co_return answer;
   }

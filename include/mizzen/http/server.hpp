@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 namespace mizzen::http {
 
@@ -42,6 +43,10 @@ struct server_options {
   std::chrono::milliseconds body_timeout{60'000};
   std::chrono::milliseconds write_timeout{60'000};
   std::chrono::milliseconds idle_timeout{75'000};
+
+  // Makes the answer to what never reaches the handler (400, 413, 431, 501, 503, 505) and to a
+  // handler that failed (500): the status, and why. Plain text by default. Must not throw or block.
+  std::function<response(int status, std::string_view why)> refusal = {};
 
   // Warnings for failed handlers, debug records for refused requests.
   logger log = {};

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <mizzen/http/client.hpp>
+#include <mizzen/inference/session.hpp>
 #include <mizzen/serving/model.hpp>
-#include <mizzen/serving/v2.hpp>
 
+#include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,17 +16,26 @@ namespace mizzen::serving {
 
 struct client_options {
   http::client_options http = {};
-  // Tensors travel in the binary extension: exact and several times faster than JSON. False for
+  // Tensors travel in the binary extension: exact, and several times faster than JSON. False for
   // servers that do not list "binary_tensor_data" in GET /v2.
   bool binary = true;
 };
 
+struct infer_options {
+  // Names of the outputs that are wanted; empty: all.
+  std::vector<std::string> outputs = {};
+  mizzen::cancellation cancel = {};
+};
+
+// Calls a model on a server as inference::session runs it in the process:
+//
+//   mz::serving::client client(server.url());
+//   auto outputs = client.infer("digits", {{"pixels", mz::tensor::copy(pixels, {1, 64})}});
+//   auto scores = outputs.at("scores").data<float>();
+//
 // Blocking; thread safe, but one request at a time, as http::blocking_client. Errors as there, and
 // an error answer of the server is error with the code that its status means (not_found for 404 …)
-// and the server's words.
-//
-//   mz::serving::client client{server.url()};
-//   auto outputs = client.infer("digits", {mz::serving::tensor::of<float>("x", {1, 64}, pixels)});
+// and the server's words. model: "name", or "name/versions/3".
 class client {
  public:
   // url: "http://host:port", without /v2.
@@ -35,13 +46,17 @@ class client {
 
   bool live();
   bool ready();
-  // model: "name", or "name/versions/3".
   bool model_ready(std::string_view model);
   model_metadata metadata(std::string_view model);
 
-  // Outputs in the server's order; all of them unless some are named.
-  std::vector<tensor> infer(std::string_view model, std::vector<tensor> inputs,
-                            std::vector<std::string> outputs = {}, http::send_options options = {});
+  inference::tensor_map infer(std::string_view model,
+                              std::span<const inference::named_input> inputs,
+                              infer_options options = {});
+  inference::tensor_map infer(std::string_view model,
+                              std::initializer_list<inference::named_input> inputs,
+                              infer_options options = {});
+  inference::tensor_map infer(std::string_view model, const inference::tensor_map& inputs,
+                              infer_options options = {});
 
  private:
   struct impl;

@@ -4,6 +4,7 @@
 #include <mizzen/core/deadline.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/http/tls.hpp>
+#include <mizzen/inference/session.hpp>
 #include <mizzen/serving/model.hpp>
 #include <mizzen/serving/v2.hpp>
 
@@ -13,7 +14,7 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
-#include <vector>
+#include <string_view>
 
 namespace mizzen::serving {
 
@@ -27,10 +28,11 @@ struct server_options {
   // and metrics answer while every model is busy.
   unsigned workers = 0;
 
-  // Requests that wait for a worker; beyond it the answer is 503 with Retry-After.
+  // Requests that may wait for a worker; beyond it the answer is 503 with Retry-After.
   std::size_t max_queue = 256;
 
-  // A request that has waited and run for longer is answered with 504. Zero: no limit.
+  // A request that has waited for longer, or whose model gives up at the deadline of its
+  // infer_call, is answered with 504. Zero: no limit.
   std::chrono::milliseconds request_timeout{60'000};
 
   std::size_t max_body = std::size_t{64} << 20;
@@ -61,7 +63,7 @@ struct server_options {
 // 504.
 //
 //   mz::serving::server server{{.host = "0.0.0.0"}};
-//   server.add_model("digits", "1", my_model);
+//   server.add_model("digits", "1", mz::inference::session::load("digits.onnx"));
 //   return server.run_until_signal();
 //
 // Thread safe, but start, drain and stop are for one owner. Threads: one for the network, `workers`
@@ -77,6 +79,7 @@ class server {
   // Makes a model known, also while serving. Throws error(already_exists) if the version is there
   // already, invalid_argument for an empty name or version.
   void add_model(std::string name, std::string version, std::shared_ptr<const model> what);
+  void add_model(std::string name, std::string version, inference::session session);
 
   // False if there was none. Requests in flight still finish.
   bool remove_model(std::string_view name, std::string_view version);

@@ -139,17 +139,17 @@ void accumulate_run(const kernel_table& kernels, reduce_op op, const T* x, T* to
   }
 }
 
-// Sums e^(x - shift) instead of x where shift is given (one per kept element, laid out as y).
+// sum of e^(x - shift)
 template <typename T>
-T exp_sum_run(const kernel_table& kernels, const T* x, T shift, std::size_t n) {
+double exp_sum_run(const kernel_table& kernels, const T* x, T shift, std::size_t n) {
   if constexpr (std::is_same_v<T, float>) {
-    return kernels.exp_sum(x, shift, nullptr, n);
+    return static_cast<double>(kernels.exp_sum(x, shift, nullptr, n));
   } else {
     double total = 0;
     for (std::size_t i = 0; i < n; ++i) {
       total += std::exp(static_cast<double>(x[i]) - static_cast<double>(shift));
     }
-    return saturate<T>(total);
+    return total;
   }
 }
 
@@ -264,7 +264,7 @@ void log_sum_exp(const kernel_table& kernels, thread_pool& pool, const axes_plan
                         double total = 0;
                         for (std::size_t r = 0; r < repeats; ++r) {
                           const T* const run = from + offset_of(outer, r);
-                          total += static_cast<double>(exp_sum_run(kernels, run, shift, length));
+                          total += exp_sum_run(kernels, run, shift, length);
                         }
                         y[k] = saturate<T>(std::log(total) + static_cast<double>(shift));
                       }

@@ -1,0 +1,164 @@
+#include "cpu_test.hpp"
+#include "inference/cpu/kernels/conv.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+MIZZEN_EVERY_ISA(conv_kernels);
+
+window_axis axis(std::size_t in, std::size_t kernel, std::size_t stride = 1,
+                 std::size_t pad_begin = 0, std::size_t pad_end = 0, std::size_t dilation = 1) {
+  window_axis a;
+  a.in = in;
+  a.kernel = kernel;
+  a.stride = stride;
+  a.dilation = dilation;
+  a.pad_begin = pad_begin;
+  a.pad_end = pad_end;
+  a.out = (in + pad_begin + pad_end - dilation * (kernel - 1) - 1) / stride + 1;
+  return a;
+}
+
+struct conv_data {
+  conv_shape shape;
+  std::vector<float> x, weights, bias, residual;
+};
+
+conv_data random_conv(const conv_shape& s) {
+  conv_data d;
+  d.shape = s;
+  d.x = random_floats(s.batch * s.in_channels * s.window.in_size(), 1);
+  d.weights = random_floats(s.out_channels * s.in_per_group() * s.window.taps(), 2);
+  d.bias = random_floats(s.out_channels, 3);
+  d.residual = random_floats(s.batch * s.out_channels * s.window.out_size(), 4);
+  return d;
+}
+
+// clamp(conv + bias + residual, -1, 2), by the definition.
+std::vector<double> reference(const conv_data& d) {
+  const conv_shape& s = d.shape;
+  const window_2d& w = s.window;
+  std::vector<double> y(d.residual.size());
+  std::size_t o = 0;
+  for (std::size_t n = 0; n < s.batch; ++n) {
+    for (std::size_t m = 0; m < s.out_channels; ++m) {
+      const std::size_t g = m / s.out_per_group();
+      for (std::size_t oh = 0; oh < w.height.out; ++oh) {
+        for (std::size_t ow = 0; ow < w.width.out; ++ow, ++o) {
+          double sum = static_cast<double>(d.bias[m]) + static_cast<double>(d.residual[o]);
+          for (std::size_t c = 0; c < s.in_per_group(); ++c) {
+            for (std::size_t kh = 0; kh < w.height.kernel; ++kh) {
+              for (std::size_t kw = 0; kw < w.width.kernel; ++kw) {
+                const std::ptrdiff_t ih = w.height.input(oh, kh);
+                const std::ptrdiff_t iw = w.width.input(ow, kw);
+                if (!w.height.inside(ih) || !w.width.inside(iw)) continue;
+                const std::size_t from =
+                    ((n * s.in_channels + g * s.in_per_group() + c) * w.height.in +
+                     static_cast<std::size_t>(ih)) *
+                        w.width.in +
+                    static_cast<std::size_t>(iw);
+                sum += static_cast<double>(d.x[from]) *
+                       static_cast<double>(
+                           d.weights[((m * s.in_per_group() + c) * w.height.kernel + kh) *
+                                         w.width.kernel +
+                                     kw]);
+              }
+            }
+          }
+          y[o] = std::clamp(sum, -1.0, 2.0);
+        }
+      }
+    }
+  }
+  return y;
+}
+
+std::string text(const conv_shape& s) {
+  const auto a = [](const window_axis& w) {
+    return std::to_string(w.in) + ",k" + std::to_string(w.kernel) + ",s" +
+           std::to_string(w.stride) + ",d" + std::to_string(w.dilation) + ",p" +
+           std::to_string(w.pad_begin) + "+" + std::to_string(w.pad_end);
+  };
+  return "n" + std::to_string(s.batch) + " " + std::to_string(s.in_channels) + "->" +
+         std::to_string(s.out_channels) + " g" + std::to_string(s.groups) + " h(" +
+         a(s.window.height) + ") w(" + a(s.window.width) + ")";
+}
+
+std::vector<conv_shape> shapes() {
+  return {
+      {1, 1, 1, 1, {axis(1, 1), axis(1, 1)}},
+      {2, 3, 16, 1, {axis(9, 3, 2, 1, 1), axis(11, 3, 2, 1, 1)}},
+      {1, 16, 32, 1, {axis(6, 1), axis(7, 1)}},
+      {1, 24, 40, 1, {axis(5, 1, 2), axis(9, 1, 1)}},
+      {1, 32, 17, 1, {axis(7, 3, 1, 1, 1), axis(19, 3, 1, 1, 1)}},
+      {1, 20, 5, 1, {axis(8, 5, 1, 2, 2), axis(40, 5, 1, 2, 2)}},
+      {1, 7, 9, 1, {axis(10, 3, 1, 2, 0, 2), axis(13, 2, 3, 0, 1, 3)}},
+      {2, 8, 8, 8, {axis(9, 3, 1, 1, 1), axis(35, 3, 1, 1, 1)}},
+      {1, 40, 40, 40, {axis(9, 5, 2, 2, 2), axis(21, 5, 1, 2, 2)}},
+      {1, 6, 12, 6, {axis(5, 3, 2, 1, 1), axis(6, 3, 2, 1, 1)}},
+      {2, 32, 64, 2, {axis(6, 3, 1, 1, 1), axis(5, 3, 1, 1, 1)}},
+      {1, 12, 18, 3, {axis(4, 2), axis(5, 2)}},
+      {2, 33, 20, 1, {axis(1, 1), axis(50, 5, 2, 4, 1)}},        // one dimension
+      {1, 24, 48, 1, {axis(20, 5, 1, 0, 0), axis(1, 1)}},        // Magika's [5, 1]
+      {1, 3, 8, 1, {axis(2, 5, 1, 2, 2), axis(2, 7, 1, 3, 3)}},  // kernel larger than the input
+      {1, 2, 3, 1, {axis(4, 1, 1, 2, 3), axis(4, 1, 1, 1, 2)}},  // windows only on padding
+      {1, 600, 6, 1, {axis(3, 1), axis(3, 1)}},
+      {1, 130, 33, 1, {axis(4, 3, 1, 1, 1), axis(4, 3, 1, 1, 1)}},  // several depth blocks
+      {0, 4, 4, 1, {axis(4, 3), axis(4, 3)}},
+  };
+}
+
+conv_epilogue epilogue_of(const conv_data& d) {
+  conv_epilogue e;
+  e.bias = d.bias.data();
+  e.residual = d.residual.data();
+  e.clamp = true;
+  e.low = -1;
+  e.high = 2;
+  return e;
+}
+
+TEST_P(conv_kernels, plain_layout) {
+  for (const conv_shape& s : shapes()) {
+    const conv_data d = random_conv(s);
+    const conv_weights weights(kernels(), s, d.weights.data());
+    std::vector<float> scratch(conv_scratch(kernels(), pool().size()));
+    std::vector<float> y(d.residual.size() + 1, -77.0F);
+    conv(kernels(), pool(), s, weights, d.x.data(), y.data(), epilogue_of(d), scratch.data());
+    EXPECT_EQ(y.back(), -77.0F);
+    y.pop_back();
+    expect_close(y, reference(d), 2e-5, text(s));
+  }
+}
+
+TEST_P(conv_kernels, finish_sees_every_output_once) {
+  for (const conv_shape& s : shapes()) {
+    const conv_data d = random_conv(s);
+    const conv_weights weights(kernels(), s, d.weights.data());
+    std::vector<float> scratch(conv_scratch(kernels(), pool().size()));
+    std::vector<float> y(d.residual.size());
+    conv_epilogue e = epilogue_of(d);
+    struct place {
+      const conv_shape& s;
+      const float* y;
+    } where{s, y.data()};
+    e.context = &where;
+    e.finish = [](const void* context, std::size_t image, std::size_t channel, std::size_t pixel,
+                  float* run, std::size_t n) {
+      const auto& p = *static_cast<const place*>(context);
+      const std::size_t at = (image * p.s.out_channels + channel) * p.s.window.out_size() + pixel;
+      EXPECT_EQ(run, p.y + at);
+      for (std::size_t i = 0; i < n; ++i) run[i] += 10.0F;
+    };
+    conv(kernels(), pool(), s, weights, d.x.data(), y.data(), e, scratch.data());
+    std::vector<double> want = reference(d);
+    for (double& v : want) v += 10;
+    expect_close(y, want, 2e-5, text(s));
+  }
+}
+
+}  // namespace
+}  // namespace mizzen::inference::detail::cpu

@@ -321,12 +321,6 @@ void bind_client(py::module_& module) {
             return self.metric_history(id, key);
           },
           py::arg("run_id"), py::arg("key"), no_gil())
-      .def(
-          "delete_run", [](client& self, const std::string& id) { self.delete_run(id); },
-          py::arg("run_id"), no_gil())
-      .def(
-          "restore_run", [](client& self, const std::string& id) { self.restore_run(id); },
-          py::arg("run_id"), no_gil())
       // Registry.
       .def(
           "create_registered_model",

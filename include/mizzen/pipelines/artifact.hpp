@@ -28,7 +28,7 @@ class artifact {
   static constexpr bool content_optional = false;
 
   artifact() = default;
-  explicit artifact(std::filesystem::path path, json metadata = json::object());
+  explicit artifact(std::filesystem::path path, json about = json::object());
 
   // Where the content is (inputs: read only, please) or is to be written (outputs). The path of an
   // output is a temporary one: it is renamed to its final place when the step has returned.

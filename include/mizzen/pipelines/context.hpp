@@ -26,7 +26,7 @@ class context {
     std::function<void(std::string_view)> progress;
   };
 
-  explicit context(state state);
+  explicit context(state values);
 
   const std::string& pipeline() const noexcept { return state_.pipeline; }
   const std::string& run_id() const noexcept { return state_.run_id; }

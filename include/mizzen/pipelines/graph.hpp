@@ -203,7 +203,7 @@ void validate(const graph& graph);
 std::string to_text(const condition& condition, const graph& graph);
 
 // A source as text: "train.accuracy", "flavour", "0.95".
-std::string to_text(const source& source, const graph& graph);
+std::string to_text(const source& from, const graph& graph);
 
 // The graph in Graphviz' language; conditions and loops are clusters, data flows along solid edges,
 // after() along dashed ones.

@@ -8,8 +8,10 @@
 #include <chrono>
 #include <concepts>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,26 +23,38 @@ class pipeline;
 
 namespace detail {
 
+// Reads an argument as its C++ type and writes it back, so that what is wrong is found before
+// anything runs, and members left out get their defaults.
+using parameter_check = json (*)(const json& value, std::string_view subject);
+
+template <parameter_type T>
+json normal_form(const json& value, std::string_view subject) {
+  return to_value(from_value<T>(value, subject), subject);
+}
+
 // What grows while a pipeline is built; afterwards it does not change.
 struct definition {
   pipelines::graph graph;
   std::vector<step_function> steps;       // by task_id
   std::vector<step_identity> identities;  // by component_id
-  std::vector<bool> named;                // by task_id: the user gave the name
-  std::vector<group_id> open_groups{0};   // innermost last
+  std::set<std::string> names;            // of tasks
+  std::map<std::string, std::size_t> name_uses;
+  std::vector<parameter_check> checks;   // by place in graph.parameters
+  std::vector<group_id> open_groups{0};  // innermost last
 };
 
 task_id add_task(definition& definition, component_spec spec, step_identity identity,
                  step_function step, std::map<std::string, source> inputs, bool cache);
 void name_task(definition& definition, task_id task, std::string name);
 source declare_parameter(definition& definition, std::string name, parameter_kind kind,
-                         std::optional<json> default_value);
+                         std::optional<json> default_value, parameter_check check);
 void open_condition(definition& definition, condition when);
 group_id open_loop(definition& definition, source items, int parallelism);
 void close_group(definition& definition) noexcept;
-source collect(const definition& definition, const source& from);
+source collect(const source& from);
 void check_retries(int retries, const backoff& backoff, const std::string& task);
-void check_memory(std::string_view memory, const std::string& task);
+void check_resources(double cpus, int gpus, std::string_view memory, const std::string& task);
+void check_timeout(std::chrono::milliseconds timeout, const std::string& task);
 
 // The definition of a pipeline, for runners.
 const definition& definition_of(const pipeline& pipeline);
@@ -104,21 +118,24 @@ class task : public task_handle {
 
   // Per attempt; the step sees it as the deadline of its context.
   task& timeout(std::chrono::milliseconds timeout) {
+    detail::check_timeout(timeout, name());
     spec().timeout = timeout;
     return *this;
   }
 
   // Resource requests, for runners that place work on machines.
   task& cpus(double cpus) {
+    detail::check_resources(cpus, 0, {}, name());
     spec().resources.cpus = cpus;
     return *this;
   }
   task& memory(std::string quantity) {
-    detail::check_memory(quantity, name());
+    detail::check_resources(0, 0, quantity, name());
     spec().resources.memory = std::move(quantity);
     return *this;
   }
   task& gpus(int count, std::string type = {}) {
+    detail::check_resources(0, count, {}, name());
     spec().resources.gpus = count;
     spec().resources.gpu_type = std::move(type);
     return *this;
@@ -143,14 +160,14 @@ class pipeline_builder {
   // with the same type and default, it is the same parameter.
   template <parameter_type T>
   reference<T> parameter(std::string name) {
-    return reference<T>(
-        detail::declare_parameter(*definition_, std::move(name), kind_of<T>(), std::nullopt));
+    return reference<T>(detail::declare_parameter(*definition_, std::move(name), kind_of<T>(),
+                                                  std::nullopt, &detail::normal_form<T>));
   }
   template <parameter_type T>
   reference<T> parameter(std::string name, const std::type_identity_t<T>& default_value) {
     json value = to_value(default_value, name);
-    return reference<T>(
-        detail::declare_parameter(*definition_, std::move(name), kind_of<T>(), std::move(value)));
+    return reference<T>(detail::declare_parameter(*definition_, std::move(name), kind_of<T>(),
+                                                  std::move(value), &detail::normal_form<T>));
   }
 
   // Adds a task: p.add(train, {.data = data->data, .rate = 0.05}). Outputs wired to inputs of
@@ -223,7 +240,7 @@ class pipeline_builder {
   // condition are left out. dsl.Collected.
   template <class T>
   reference<std::vector<T>> collect(const out<T>& output) {
-    return reference<std::vector<T>>(detail::collect(*definition_, output.from()));
+    return reference<std::vector<T>>(detail::collect(output.from()));
   }
 
  private:

@@ -107,7 +107,7 @@ class [[nodiscard]] run_result {
   const json& parameter_of(std::string_view task, const std::string& output) const;
 };
 
-// Runs it and waits. arguments: values of the pipeline's parameters, an object.
+// Runs it and waits. arguments: values of the pipeline's parameters, an object ({} for none).
 //
 // A task that fails is tried again as its policy says; then what depends on it is skipped and the
 // rest goes on (see fail_fast). Failures of steps are in the result, not thrown: use check().
@@ -117,7 +117,7 @@ class [[nodiscard]] run_result {
 // Starts parallelism - 1 threads for the duration of the call. An output is renamed to its place
 // only after its step has returned, and a cache entry is made after that, so that a killed process
 // leaves nothing behind that a later run would believe. Several processes may share a root.
-run_result run(const pipeline& pipeline, const json& arguments = json::object(),
+run_result run(const pipeline& pipeline, const json& arguments = {},
                const run_options& options = {});
 
 }  // namespace mizzen::pipelines

@@ -1,4 +1,4 @@
-# Adds the CPU's numerics to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
+# Adds the CPU's numerics and arithmetic operators to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
 # instruction set their compile flags. Included from src/inference/CMakeLists.txt.
 set(isa_sources cpu/kernels/isa_generic.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
@@ -25,5 +25,14 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/norm.cpp
   cpu/kernels/pool.cpp
   cpu/kernels/reduce.cpp
+  cpu/ops/binary.cpp
+  cpu/ops/conv.cpp
+  cpu/ops/matrix.cpp
+  cpu/ops/normalisation.cpp
+  cpu/ops/pooling.cpp
+  cpu/ops/post_ops.cpp
+  cpu/ops/reduction.cpp
+  cpu/ops/unary.cpp
+  cpu/ops/window_attributes.cpp
   cpu/thread_pool.cpp
   ${isa_sources})

@@ -88,7 +88,12 @@ gemm_operands operands_of(const void* context, std::size_t i) {
   const auto& call = *static_cast<const conv_call*>(context);
   const conv_shape& s = call.shape;
   gemm_operands o;
-  o.a_packed = &call.weights.group(call.group(i));
+  const std::size_t depth = s.in_per_group() * s.window.taps();
+  o.a_packed = call.weights.packed(call.group(i));
+  if (o.a_packed == nullptr) {
+    o.a = {call.weights.plain() + call.group(i) * s.out_per_group() * depth,
+           static_cast<std::ptrdiff_t>(depth), 1};
+  }
   o.b = {call.input(i), static_cast<std::ptrdiff_t>(s.window.in_size()), 1};
   o.c = call.y + call.output_offset(i);
   o.c_row = static_cast<std::ptrdiff_t>(s.window.out_size());
@@ -142,8 +147,7 @@ void convolve_row(const kernel_table& kernels, const conv_call& call, std::size_
   for (std::size_t c = 0; c < s.in_per_group(); ++c) {
     const float* const plane =
         call.x + (image * s.in_channels + group * s.in_per_group() + c) * w.in_size();
-    const float* const taps =
-        call.weights.row_weights() + (channel * s.in_per_group() + c) * w.taps();
+    const float* const taps = call.weights.plain() + (channel * s.in_per_group() + c) * w.taps();
     for (std::size_t kh = 0; kh < w.height.kernel; ++kh) {
       const std::ptrdiff_t ih = w.height.input(oh, kh);
       if (!w.height.inside(ih)) continue;
@@ -194,6 +198,7 @@ conv_weights::conv_weights(const kernel_table& kernels, const conv_shape& shape,
   if (shape.out_per_group() < least_gemm_rows) {
     rows_ = aligned_floats(shape.out_channels * depth);
     std::copy_n(weights, rows_.size(), rows_.data());
+    plain_ = rows_.data();
     return;
   }
   groups_.reserve(shape.groups);
@@ -204,6 +209,12 @@ conv_weights::conv_weights(const kernel_table& kernels, const conv_shape& shape,
   }
 }
 
+conv_weights conv_weights::view(const float* weights) noexcept {
+  conv_weights result;
+  result.plain_ = weights;
+  return result;
+}
+
 std::size_t conv_scratch(const kernel_table& kernels, unsigned threads) {
   return gemm_scratch(kernels, threads);
 }
@@ -212,7 +223,8 @@ void conv(const kernel_table& kernels, thread_pool& pool, const conv_shape& shap
           const conv_weights& weights, const float* x, float* y, const conv_epilogue& epilogue,
           float* scratch) {
   const conv_call call{shape, weights, x, y, epilogue};
-  if (weights.by_rows()) return conv_by_rows(kernels, pool, call);
+  // Groups with few outputs (depthwise above all) are summed row by row.
+  if (shape.out_per_group() < least_gemm_rows) return conv_by_rows(kernels, pool, call);
   gemm_problem p;
   p.batch = shape.batch * shape.groups;
   p.rows = shape.out_per_group();

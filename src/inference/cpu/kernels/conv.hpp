@@ -35,21 +35,27 @@ struct conv_epilogue {
   const void* context = nullptr;
 };
 
-// Weights [out_channels, in_channels / groups, kernel height, kernel width], rearranged once.
+// Weights [out_channels, in_channels / groups, kernel height, kernel width], rearranged once or
+// used as they are.
 class conv_weights {
  public:
   conv_weights() = default;
   // Of shape, the channels, groups and kernel sizes are used.
   conv_weights(const kernel_table& kernels, const conv_shape& shape, const float* weights);
 
-  // Groups with few outputs (depthwise above all) are summed row by row; others are products of
-  // matrices, one packed left operand per group.
-  bool by_rows() const noexcept { return groups_.empty(); }
-  const float* row_weights() const noexcept { return rows_.data(); }
-  const packed_rows& group(std::size_t g) const noexcept { return groups_[g]; }
+  // Uses the caller's memory, for weights known only at run time.
+  static conv_weights view(const float* weights) noexcept;
+
+  // Group g as the left operand of a product: packed, or in place.
+  const packed_rows* packed(std::size_t g) const noexcept {
+    return groups_.empty() ? nullptr : &groups_[g];
+  }
+  // Null where packed.
+  const float* plain() const noexcept { return plain_; }
 
  private:
   aligned_floats rows_;
+  const float* plain_ = nullptr;
   std::vector<packed_rows> groups_;
 };
 

@@ -1,0 +1,30 @@
+// The attributes that convolutions and pools share.
+#pragma once
+
+#include "inference/cpu/kernels/window.hpp"
+#include "inference/device/kernel.hpp"
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace mizzen::inference::detail {
+
+// As read from a node, with ONNX's defaults. Shape inference has checked them against the inputs.
+struct window_attributes {
+  enum class padding { given, none, same_upper, same_lower };
+
+  // spatial: dimensions behind batch and channel. Throws error(unimplemented) naming the node for
+  // more than two.
+  window_attributes(const compile_context& context, std::size_t spatial);
+
+  // The window over an input [N, C, ...] that gives such an output. kernel: its sizes where the
+  // attribute is absent (the weights').
+  cpu::window_2d over(std::span<const std::int64_t> input, std::span<const std::int64_t> output,
+                      std::span<const std::int64_t> kernel = {}) const;
+
+  std::vector<std::int64_t> kernel, strides, dilations, pads;
+  padding pad = padding::given;
+};
+
+}  // namespace mizzen::inference::detail

@@ -88,12 +88,12 @@ class model_builder {
   void save(const std::filesystem::path& path) const;
 
  private:
-  struct value {
+  struct value_spec {
     std::string name;
     element_type type;
     std::vector<dimension> shape;
   };
-  struct constant {
+  struct constant_spec {
     std::string name;
     tensor value;
   };
@@ -108,8 +108,8 @@ class model_builder {
   std::int64_t ir_version_ = 8;
   std::vector<std::pair<std::string, std::int64_t>> opsets_;
   std::vector<std::pair<std::string, std::string>> metadata_;
-  std::vector<value> inputs_, outputs_;
-  std::vector<constant> initializers_;
+  std::vector<value_spec> inputs_, outputs_;
+  std::vector<constant_spec> initializers_;
   std::vector<node_spec> nodes_;
 };
 

@@ -97,6 +97,10 @@ class kernel {
   // same layout; the engine sees to the sizes, and that nobody needs the input afterwards).
   virtual bool may_overwrite(std::size_t /*input*/) const { return false; }
 
+  // False if run() never looks at the data of this input, because what it needs was prepacked: the
+  // engine may then free the constant behind it. Its shape stays known.
+  virtual bool reads_input(std::size_t /*input*/) const { return true; }
+
   // True if output 0 is always the bytes of input 0 under another shape (Reshape, Squeeze …): the
   // engine then shares the memory instead of calling run() wherever it can.
   virtual bool is_view() const { return false; }

@@ -125,13 +125,6 @@ value_id graph::add_value(value v) {
   return static_cast<value_id>(values.size() - 1);
 }
 
-std::int64_t graph::symbol(const std::string& symbol_name) {
-  const auto found = std::find(symbols.begin(), symbols.end(), symbol_name);
-  const auto index = found - symbols.begin();
-  if (found == symbols.end()) symbols.push_back(symbol_name);
-  return -2 - static_cast<std::int64_t>(index);
-}
-
 std::string graph::dimension_text(std::int64_t dimension) const {
   if (dimension >= 0) return std::to_string(dimension);
   const auto index = static_cast<std::size_t>(-2 - dimension);

@@ -17,10 +17,19 @@ namespace mizzen::inference::detail {
 
 struct graph;
 
+using inference::to_string;
+
 // Dimensions of a value. A number ≥ 0 is known; a negative one is a symbol: unknown_dim for an
 // anonymous one, others for a name (graph::symbols). At run time all are known.
 using dims = std::vector<std::int64_t>;
 inline constexpr std::int64_t unknown_dim = -1;
+
+// Most dimensions a value may have, so that kernels can keep indices in fixed arrays; a model with
+// more is refused when it is loaded. Of the standard operators' tests none has more than 8.
+inline constexpr std::size_t max_rank = 8;
+
+// Greatest dimension: leaves room for sums of dimensions, strides and pads in 64 bits.
+inline constexpr std::int64_t max_dimension = std::int64_t{1} << 48;
 
 // How a value's elements lie in memory. Blocked layouts split channels into groups that are
 // innermost: [N, C/8, H, W, 8]; the shape kept beside stays the logical [N, C, H, W].
@@ -122,7 +131,6 @@ struct graph {
   std::vector<std::string> symbols;  // name of dimension -2 - i
 
   value_id add_value(value v);
-  std::int64_t symbol(const std::string& name);  // the dimension for a name, made if new
   std::string dimension_text(std::int64_t dimension) const;
 };
 

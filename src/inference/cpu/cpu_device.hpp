@@ -1,0 +1,26 @@
+// The processor this process runs on, as a device.
+#pragma once
+
+#include "inference/cpu/op_registry.hpp"
+#include "inference/cpu/thread_pool.hpp"
+#include "inference/device/device.hpp"
+
+namespace mizzen::inference::detail {
+
+class cpu_device final : public device {
+ public:
+  explicit cpu_device(unsigned threads);
+
+  std::string name() const override { return "cpu"; }
+  bool supports(const node& n) const override { return registry_.find(n) != nullptr; }
+  bool accepts_post_op(const compile_context& context, const post_op& op) const override;
+  std::unique_ptr<kernel> compile(const compile_context& context) const override;
+  thread_pool& pool() override { return pool_; }
+  unsigned threads() const noexcept override { return pool_.size(); }
+
+ private:
+  op_registry registry_;
+  thread_pool pool_;
+};
+
+}  // namespace mizzen::inference::detail

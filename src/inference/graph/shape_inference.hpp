@@ -1,0 +1,94 @@
+// Types and shapes of what a node makes, from those of what it takes.
+#pragma once
+
+#include "inference/graph/ir.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace mizzen::inference::detail {
+
+// What is known of a value: at load some dimensions may be symbols, for a plan all are numbers.
+struct inferred {
+  element_type type = element_type::undefined;  // undefined for an input that is left out
+  std::optional<dims> shape;
+  const tensor* known = nullptr;  // the value itself, where it is constant
+};
+
+// One node under inference. A rule reads inputs and sets outputs; what it cannot know it leaves
+// unknown. Errors about the model are thrown by fail(), which names the node.
+class infer_context {
+ public:
+  infer_context(const node& n, std::span<const inferred> in, std::span<inferred> out)
+      : n_(n), in_(in), out_(out) {}
+
+  const node& n() const noexcept { return n_; }
+  const attribute_map& attributes() const noexcept { return n_.attributes; }
+  std::size_t input_count() const noexcept { return in_.size(); }
+  bool has(std::size_t i) const noexcept {
+    return i < in_.size() && in_[i].type != element_type::undefined;
+  }
+  element_type type(std::size_t i) const noexcept {
+    return i < in_.size() ? in_[i].type : element_type::undefined;
+  }
+  // null while the rank is unknown.
+  const dims* shape(std::size_t i) const noexcept {
+    return has(i) && in_[i].shape ? &*in_[i].shape : nullptr;
+  }
+  const tensor* known(std::size_t i) const noexcept { return has(i) ? in_[i].known : nullptr; }
+  // The elements of a known int32 or int64 input of at most one dimension.
+  std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;
+  std::optional<std::int64_t> scalar(std::size_t i) const;
+  // Number of elements of a one-dimensional input, or unknown_dim.
+  std::int64_t length(std::size_t i) const;
+
+  void set(std::size_t i, element_type type, std::optional<dims> shape = std::nullopt);
+
+  // The axis in [0, rank), or an error.
+  std::size_t axis(std::int64_t value, std::size_t rank) const;
+  void same_type(std::initializer_list<std::size_t> inputs) const;
+  void rank_is(std::size_t i, std::size_t rank) const;
+  // The one dimension that two must share; errors when both are known and differ.
+  std::int64_t merge(std::int64_t a, std::int64_t b, std::string_view what) const;
+  dims broadcast(const dims& a, const dims& b) const;
+  // Fails unless a broadcasts to the target without enlarging it.
+  void broadcasts_to(const dims& a, const dims& target) const;
+
+  [[noreturn]] void fail(std::string_view message) const;
+
+ private:
+  const node& n_;
+  std::span<const inferred> in_;
+  std::span<inferred> out_;
+};
+
+// Arithmetic on dimensions that may be symbols: unknown_dim unless the result is certain.
+std::int64_t dim_add(std::int64_t a, std::int64_t b);
+std::int64_t dim_mul(std::int64_t a, std::int64_t b);
+
+// Product of dimensions, unknown_dim if one is not known (and none is 0).
+std::int64_t dim_product(std::span<const std::int64_t> shape);
+
+struct shape_rule {
+  std::size_t required_inputs;
+  std::size_t max_inputs;
+  std::size_t max_outputs;
+  void (*infer)(infer_context&);
+};
+
+// null for an operator without a rule.
+const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_type);
+
+// Fills out. Throws error(invalid_argument) naming the node if it cannot be right, and
+// error(unimplemented) for an operator without a rule.
+void infer_node(const node& n, std::span<const inferred> in, std::span<inferred> out);
+
+// Types and shapes of all values of a graph, constants included.
+void infer_graph(graph& g);
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,69 @@
+#include "inference/passes/passes.hpp"
+#include "inference/runtime/program.hpp"
+
+#include <mizzen/core/checked.hpp>
+
+#include <algorithm>
+
+namespace mizzen::inference::detail {
+namespace {
+
+// A small model must not unfold into a large one (a ConstantOfShape of a billion elements): folding
+// stops at outputs much larger than what they are made from.
+constexpr std::size_t always_folded_bytes = std::size_t{1} << 20;
+
+bool is_shape_query(const graph& g, const node& n) {
+  return n.domain.empty() && (n.op_type == "Shape" || n.op_type == "Size") &&
+         is_concrete(g.values[n.inputs[0]].shape);
+}
+
+}  // namespace
+
+bool fold_constants(graph& g, pass_context& context) {
+  std::vector<bool> dead(g.nodes.size(), false);
+  bool changed = false;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const node& n = g.nodes[i];
+    const bool all_constant = std::all_of(n.inputs.begin(), n.inputs.end(), [&](value_id v) {
+      return v == no_value || g.values[v].constant;
+    });
+    if (!all_constant && !is_shape_query(g, n)) continue;
+    std::vector<inferred> out(n.outputs.size());
+    std::size_t in_bytes = 0;
+    std::vector<value_view> in(n.inputs.size());
+    // A folded node may make the shape of the next one known.
+    std::vector<inferred> facts(n.inputs.size());
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      if (n.inputs[k] == no_value) continue;
+      const value& v = g.values[n.inputs[k]];
+      facts[k] = {v.type, v.shape, v.constant.get()};
+      in[k] = v.constant ? view_of(*v.constant)
+                         : describe_value(v.type, *v.shape, memory_layout::plain);
+      if (v.constant) in_bytes = checked_add(in_bytes, v.constant->bytes().size(), "constants");
+    }
+    infer_node(n, facts, out);
+    for (std::size_t k = 0; k < n.outputs.size(); ++k) {
+      if (n.outputs[k] == no_value) out[k].type = element_type::undefined;
+    }
+    const std::size_t bytes = output_bytes(out);
+    const std::size_t most =
+        std::max(always_folded_bytes, checked_mul<std::size_t>(in_bytes, 2, "constants"));
+    if (bytes > most || bytes > context.budget) continue;
+    const auto k = context.host.compile({n, g, context.host.threads()});
+    auto results = evaluate(*k, n, in, out, context.host);
+    context.budget -= bytes;
+    for (std::size_t o = 0; o < n.outputs.size(); ++o) {
+      if (n.outputs[o] == no_value) continue;
+      value& v = g.values[n.outputs[o]];
+      v.type = results[o].type();
+      v.shape = results[o].shape();
+      v.constant = std::make_shared<const tensor>(std::move(results[o]));
+    }
+    dead[i] = true;
+    changed = true;
+  }
+  erase_nodes(g, dead);
+  return changed;
+}
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,63 @@
+#include "inference/passes/passes.hpp"
+
+#include "inference/graph/shape_inference.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+namespace mizzen::inference::detail {
+
+void replace_uses(graph& g, value_id from, value_id to) {
+  for (node& n : g.nodes) std::replace(n.inputs.begin(), n.inputs.end(), from, to);
+  std::replace(g.outputs.begin(), g.outputs.end(), from, to);
+}
+
+void erase_nodes(graph& g, const std::vector<bool>& dead) {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    if (dead[i]) continue;
+    if (kept != i) g.nodes[kept] = std::move(g.nodes[i]);
+    ++kept;
+  }
+  g.nodes.resize(kept);
+}
+
+std::optional<float> constant_scalar(const graph& g, value_id v) {
+  if (v == no_value || !g.values[v].constant) return std::nullopt;
+  const tensor& t = *g.values[v].constant;
+  if (t.size() != 1 || t.type() != element_type::float32) return std::nullopt;
+  return t.data<float>()[0];
+}
+
+void run_passes(graph& g, pass_context& context) {
+  struct pass {
+    std::string_view name;
+    bool (*run)(graph&, pass_context&);
+  };
+  constexpr pass clean_up[] = {{"fold_constants", fold_constants},
+                               {"remove_identities", remove_identities},
+                               {"remove_dead_code", remove_dead_code}};
+  constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
+                              {"fold_into_conv", fold_into_conv},
+                              {"fuse_post_ops", fuse_post_ops}};
+  const auto run = [&](const pass& p) {
+    const bool changed = p.run(g, context);
+    if (changed) {
+      infer_graph(g);
+      context.log.log(log_level::debug, "inference", "pass changed the graph",
+                      {{"pass", p.name}, {"nodes", g.nodes.size()}});
+    }
+    return changed;
+  };
+  // Each round makes the graph smaller; the bound only guards against two passes that undo each
+  // other.
+  for (int round = 0; round < 4; ++round) {
+    bool changed = false;
+    for (const pass& p : clean_up) changed = run(p) || changed;
+    for (const pass& p : rewrite) changed = run(p) || changed;
+    if (!changed) break;
+  }
+  run(clean_up[2]);
+}
+
+}  // namespace mizzen::inference::detail

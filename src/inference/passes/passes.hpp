@@ -1,0 +1,57 @@
+// Rewrites of the graph between import and compilation, one file per pass.
+#pragma once
+
+#include "inference/device/device.hpp"
+#include "inference/graph/ir.hpp"
+
+#include <mizzen/core/log.hpp>
+
+#include <cstddef>
+
+namespace mizzen::inference::detail {
+
+struct pass_context {
+  device& host;  // computes constants
+  const logger& log;
+  std::size_t budget;  // bytes that new constants may still take
+};
+
+// Each pass takes a graph with inferred types and shapes and leaves one. Each returns whether it
+// changed anything. None changes what the graph computes but for the rounding of floats.
+
+// Nodes whose inputs are all constant become constants, and Shape of a fixed shape too.
+bool fold_constants(graph& g, pass_context& context);
+
+// Nodes that hand their input on: Identity, Dropout, Cast to the same type, arithmetic with a
+// neutral constant, Reshape and Transpose that change nothing.
+bool remove_identities(graph& g, pass_context& context);
+
+// Decomposed LayerNormalization, Gelu and HardSwish become one node.
+bool recognise_patterns(graph& g, pass_context& context);
+
+// BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
+// before them.
+bool fold_into_conv(graph& g, pass_context& context);
+
+// Element-wise nodes become post-ops of the Conv, Gemm or MatMul before them, where the device's
+// kernel takes them.
+bool fuse_post_ops(graph& g, pass_context& context);
+
+// Nodes whose outputs nobody uses, and the outputs nobody uses of those that stay.
+bool remove_dead_code(graph& g, pass_context& context);
+
+// All of them, in order, until nothing changes.
+void run_passes(graph& g, pass_context& context);
+
+// What passes share.
+
+// Every use of one value becomes a use of another, graph outputs included.
+void replace_uses(graph& g, value_id from, value_id to);
+
+// Removes the marked nodes.
+void erase_nodes(graph& g, const std::vector<bool>& dead);
+
+// The value of a constant with one float element; nullopt for anything else.
+std::optional<float> constant_scalar(const graph& g, value_id v);
+
+}  // namespace mizzen::inference::detail

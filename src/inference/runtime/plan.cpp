@@ -1,0 +1,372 @@
+#include "inference/runtime/plan.hpp"
+
+#include "inference/runtime/memory_planner.hpp"
+
+#include <mizzen/core/checked.hpp>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+
+namespace mizzen::inference::detail {
+namespace {
+
+// Values computed while planning are shapes, indices and the like; larger ones belong to the run.
+constexpr std::size_t max_evaluated_bytes = std::size_t{1} << 16;
+
+// Stands for the memory of values with no elements, which nobody reads.
+alignas(64) std::byte empty_memory[64];
+
+bool depends_on_shape_only(const node& n) {
+  return n.domain.empty() && (n.op_type == "Shape" || n.op_type == "Size");
+}
+
+}  // namespace
+
+// Makes a plan: shapes, liveness, storage, places in the arena, slots.
+class plan::builder {
+ public:
+  builder(plan& target, std::size_t memory_limit)
+      : out_(target), p_(target.program_), g_(p_.g), limit_(memory_limit) {}
+
+  void build() {
+    infer();
+    find_needed();
+    find_last_uses();
+    place();
+    lay_out();
+    make_slots();
+  }
+
+ private:
+  bool known(value_id v) const { return known_[v] != nullptr; }
+
+  value_view view(value_id v) const {
+    return describe_value(types_[v], out_.shapes_[v], g_.values[v].layout);
+  }
+
+  void infer() {
+    const std::size_t count = g_.values.size();
+    out_.shapes_.resize(count);
+    known_.assign(count, nullptr);
+    types_.resize(count);
+    for (std::size_t v = 0; v < count; ++v) {
+      const value& declared = g_.values[v];
+      types_[v] = declared.type;
+      known_[v] = declared.constant.get();
+      if (is_concrete(declared.shape)) out_.shapes_[v] = *declared.shape;
+    }
+    for (std::size_t i = 0; i < g_.inputs.size(); ++i) {
+      out_.shapes_[g_.inputs[i]] = out_.input_shapes_[i];
+    }
+    std::vector<inferred> in;
+    std::vector<inferred> made;
+    for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
+      const node& n = g_.nodes[i];
+      in.assign(n.inputs.size(), {});
+      made.assign(n.outputs.size(), {});
+      bool all_known = true;
+      for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+        const value_id v = n.inputs[k];
+        if (v == no_value) continue;
+        in[k] = {types_[v], out_.shapes_[v], known_[v]};
+        all_known = all_known && known(v);
+      }
+      infer_node(n, in, made);
+      for (std::size_t k = 0; k < n.outputs.size(); ++k) {
+        const value_id v = n.outputs[k];
+        if (v == no_value || made[k].type == element_type::undefined) continue;
+        if (!is_concrete(made[k].shape)) {
+          throw error(errc::unimplemented, describe(n),
+                      "the shape of its output '" + g_.values[v].name +
+                          "' depends on data that is computed at run time");
+        }
+        out_.shapes_[v] = *made[k].shape;
+      }
+      if ((all_known || depends_on_shape_only(n)) && output_bytes(made) <= max_evaluated_bytes) {
+        compute(i, made);
+      }
+    }
+  }
+
+  // Runs a node now; its outputs become known.
+  void compute(std::size_t i, const std::vector<inferred>& made) {
+    const node& n = g_.nodes[i];
+    std::vector<value_view> inputs(n.inputs.size());
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+      const value_id v = n.inputs[k];
+      if (v != no_value) inputs[k] = known(v) ? view_of(*known_[v]) : view(v);
+    }
+    auto results = evaluate(*p_.kernels[i], n, inputs, made, *p_.on);
+    for (std::size_t k = 0; k < results.size(); ++k) {
+      if (n.outputs[k] == no_value) continue;
+      out_.evaluated_.push_back(std::move(results[k]));
+      known_[n.outputs[k]] = &out_.evaluated_.back();
+    }
+  }
+
+  // Which nodes must run: those that an output hangs on, and that make any elements.
+  void find_needed() {
+    needed_.assign(g_.values.size(), false);
+    runs_.assign(g_.nodes.size(), false);
+    for (const value_id v : g_.outputs) needed_[v] = !known(v);
+    for (std::size_t i = g_.nodes.size(); i-- > 0;) {
+      const node& n = g_.nodes[i];
+      bool wanted = false;
+      for (const value_id v : n.outputs) wanted = wanted || (v != no_value && needed_[v]);
+      if (!wanted) continue;
+      for (const value_id v : n.outputs) {
+        runs_[i] = runs_[i] || (v != no_value && view(v).count != 0);
+      }
+      if (!runs_[i]) continue;
+      for (const value_id v : n.inputs) {
+        if (v != no_value && !known(v)) needed_[v] = true;
+      }
+    }
+  }
+
+  // Time is the index of the node. The uses of a view are uses of what it looks at.
+  void find_last_uses() {
+    last_use_.assign(g_.values.size(), 0);
+    is_output_.assign(g_.values.size(), false);
+    for (const value_id v : g_.outputs) is_output_[v] = true;
+    for (std::size_t i = g_.nodes.size(); i-- > 0;) {
+      if (!runs_[i]) continue;
+      const node& n = g_.nodes[i];
+      for (const value_id v : n.inputs) {
+        if (v != no_value) last_use_[v] = std::max(last_use_[v], i);
+      }
+      if (shares_input(i)) {
+        last_use_[n.inputs[0]] = std::max(last_use_[n.inputs[0]], last_use_[n.outputs[0]]);
+      }
+    }
+  }
+
+  // True if the node only gives its input another shape and need not run.
+  bool shares_input(std::size_t i) const {
+    const node& n = g_.nodes[i];
+    return p_.kernels[i]->is_view() && !is_output_[n.outputs[0]];
+  }
+
+  void place() {
+    where_.assign(g_.values.size(), {});
+    for (std::size_t v = 0; v < g_.values.size(); ++v) {
+      if (known_[v] != nullptr) where_[v] = {storage_kind::constant, 0, known_[v]->bytes().data()};
+    }
+    for (std::size_t i = 0; i < g_.inputs.size(); ++i) {
+      where_[g_.inputs[i]] = {storage_kind::input, i, nullptr};
+    }
+    out_.outputs_.resize(g_.outputs.size());
+    for (std::size_t i = 0; i < g_.outputs.size(); ++i) {
+      const value_id v = g_.outputs[i];
+      out_.outputs_[i].type = types_[v];
+      out_.outputs_[i].shape = out_.shapes_[v];
+      out_.outputs_[i].copied = where_[v].kind != storage_kind::none;
+      if (where_[v].kind == storage_kind::none) where_[v] = {storage_kind::output, i, nullptr};
+      out_.outputs_[i].from = where_[v];
+    }
+    for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
+      if (runs_[i]) place_node(i);
+    }
+  }
+
+  void place_node(std::size_t i) {
+    const node& n = g_.nodes[i];
+    if (shares_input(i)) {
+      where_[n.outputs[0]] = where_[n.inputs[0]];
+      if (where_[n.inputs[0]].kind == storage_kind::arena) {
+        auto& buffer = buffers_[where_[n.inputs[0]].index];
+        buffer.last = std::max(buffer.last, last_use_[n.outputs[0]]);
+      }
+      return;
+    }
+    for (std::size_t k = 0; k < n.outputs.size(); ++k) {
+      const value_id v = n.outputs[k];
+      if (v == no_value || where_[v].kind != storage_kind::none) continue;
+      const std::size_t bytes = value_bytes(view(v));
+      const std::size_t last = std::max(last_use_[v], i);
+      std::size_t buffer = k == 0 ? buffer_to_overwrite(i, bytes) : graph_index::none;
+      if (buffer == graph_index::none) {
+        buffer = buffers_.size();
+        buffers_.push_back({bytes, i, last, 0});
+      } else {
+        buffers_[buffer].last = last;
+      }
+      where_[v] = {storage_kind::arena, buffer, nullptr};
+    }
+    plan::step s;
+    s.node = i;
+    std::vector<value_view> in(n.inputs.size());
+    std::vector<value_view> out(n.outputs.size());
+    for (std::size_t k = 0; k < in.size(); ++k) {
+      if (n.inputs[k] != no_value) in[k] = view(n.inputs[k]);
+    }
+    for (std::size_t k = 0; k < out.size(); ++k) {
+      if (n.outputs[k] != no_value) out[k] = view(n.outputs[k]);
+    }
+    s.scratch_bytes = p_.kernels[i]->scratch_bytes({in, out, p_.on->threads()});
+    s.scratch_buffer = buffers_.size();
+    buffers_.push_back({s.scratch_bytes, i, i, 0});
+    out_.steps_.push_back(s);
+  }
+
+  // The buffer of an input that dies here and that the kernel may write its output over.
+  std::size_t buffer_to_overwrite(std::size_t i, std::size_t bytes) const {
+    const node& n = g_.nodes[i];
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      const value_id v = n.inputs[k];
+      if (v == no_value || where_[v].kind != storage_kind::arena) continue;
+      if (!p_.kernels[i]->may_overwrite(k)) continue;
+      if (g_.values[v].layout != g_.values[n.outputs[0]].layout) continue;
+      const std::size_t buffer = where_[v].index;
+      const auto uses = std::count_if(n.inputs.begin(), n.inputs.end(), [&](value_id other) {
+        return other != no_value && where_[other].kind == storage_kind::arena &&
+               where_[other].index == buffer;
+      });
+      if (uses == 1 && buffers_[buffer].last <= i && value_bytes(view(v)) == bytes) return buffer;
+    }
+    return graph_index::none;
+  }
+
+  void lay_out() {
+    out_.arena_bytes_ = plan_memory(buffers_);
+    std::size_t total = out_.arena_bytes_;
+    for (std::size_t i = 0; i < out_.outputs_.size(); ++i) {
+      total = checked_add(total, value_bytes(view(g_.outputs[i])), "memory of a run");
+    }
+    if (total > limit_) {
+      throw error(errc::resource_exhausted, "memory of a run",
+                  "these inputs take " + std::to_string(total) + " bytes, more than the limit of " +
+                      std::to_string(limit_) + ": raise session_options.memory_limit");
+    }
+    for (const planned_buffer& b : buffers_) out_.offsets_.push_back(b.offset);
+  }
+
+  void make_slots() {
+    for (plan::step& s : out_.steps_) {
+      const node& n = g_.nodes[s.node];
+      s.first_slot = out_.slots_.size();
+      s.inputs = n.inputs.size();
+      s.outputs = n.outputs.size();
+      for (const value_id v : n.inputs) add_slot(v);
+      for (const value_id v : n.outputs) add_slot(v);
+    }
+  }
+
+  void add_slot(value_id v) {
+    value_view slot;
+    if (v != no_value) {
+      slot = view(v);
+      const storage& where = where_[v];
+      const std::size_t index = out_.slots_.size();
+      if (slot.count == 0) {
+        slot.data = empty_memory;
+      } else if (where.kind == storage_kind::constant) {
+        slot.data = const_cast<void*>(where.constant);
+      } else if (where.kind == storage_kind::arena) {
+        out_.arena_pointers_.push_back({index, where});
+      } else if (where.kind != storage_kind::none) {
+        out_.patches_.push_back({index, where});
+      }
+    }
+    out_.slots_.push_back(slot);
+  }
+
+  plan& out_;
+  const program& p_;
+  const graph& g_;
+  std::size_t limit_;
+  std::vector<const tensor*> known_;  // by value
+  std::vector<element_type> types_;
+  std::vector<bool> needed_, runs_, is_output_;
+  std::vector<std::size_t> last_use_;
+  std::vector<storage> where_;
+  std::vector<planned_buffer> buffers_;
+};
+
+plan::plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit)
+    : program_(p), input_shapes_(std::move(input_shapes)) {
+  builder(*this, memory_limit).build();
+}
+
+std::unique_ptr<workspace> plan::acquire() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto w = std::move(idle_.back());
+      idle_.pop_back();
+      return w;
+    }
+    // Giving one back must not allocate: there is room for all that are out.
+    idle_.reserve(++made_);
+  }
+  auto w = std::make_unique<workspace>();
+  const std::size_t size = std::max<std::size_t>(arena_bytes_, 64);
+  auto* memory = static_cast<std::byte*>(std::aligned_alloc(64, size));
+  if (memory == nullptr) {
+    throw error(errc::resource_exhausted, "memory of a run",
+                "no memory for " + std::to_string(size) + " bytes");
+  }
+  w->arena = {memory, [](std::byte* p) { std::free(p); }};
+  w->slots = slots_;
+  w->inputs.resize(input_shapes_.size());
+  w->outputs.resize(outputs_.size());
+  w->spare_outputs.resize(outputs_.size());
+  for (const patch& p : arena_pointers_) {
+    w->slots[p.slot].data = memory + offsets_[p.where.index];
+  }
+  return w;
+}
+
+void plan::release(std::unique_ptr<workspace> w) const noexcept {
+  const std::lock_guard lock(mutex_);
+  idle_.push_back(std::move(w));
+}
+
+void* plan::memory(const storage& s, const workspace& w) const noexcept {
+  switch (s.kind) {
+    case storage_kind::none:
+      return nullptr;
+    case storage_kind::constant:
+      return const_cast<void*>(s.constant);
+    case storage_kind::arena:
+      return w.arena.get() + offsets_[s.index];
+    case storage_kind::input:
+      return const_cast<std::byte*>(w.inputs[s.index]->bytes().data());
+    case storage_kind::output:
+      return w.outputs[s.index]->mutable_bytes().data();
+  }
+  return nullptr;
+}
+
+void plan::run(workspace& w, const cancellation& cancel) const {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (w.outputs[i] != nullptr) continue;
+    if (w.spare_outputs[i].type() == element_type::undefined) {
+      w.spare_outputs[i] = tensor(outputs_[i].type, outputs_[i].shape);
+    }
+    w.outputs[i] = &w.spare_outputs[i];
+  }
+  for (const patch& p : patches_) w.slots[p.slot].data = memory(p.where, w);
+  const std::span<const value_view> slots(w.slots);
+  for (const step& s : steps_) {
+    cancel.check("run of the model");
+    std::byte* scratch = w.arena.get() + offsets_[s.scratch_buffer];
+    try {
+      program_.kernels[s.node]->run({slots.subspan(s.first_slot, s.inputs),
+                                     slots.subspan(s.first_slot + s.inputs, s.outputs),
+                                     {scratch, s.scratch_bytes},
+                                     program_.on->pool()});
+    } catch (const error& e) {
+      throw error(e.code(), describe(program_.g.nodes[s.node]), e.subject() + ": " + e.message());
+    }
+  }
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    if (!outputs_[i].copied) continue;
+    const auto to = w.outputs[i]->mutable_bytes();
+    if (!to.empty()) std::memcpy(to.data(), memory(outputs_[i].from, w), to.size());
+  }
+}
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,99 @@
+// A program made ready for one set of input shapes.
+#pragma once
+
+#include "inference/runtime/program.hpp"
+
+#include <mizzen/core/cancellation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <vector>
+
+namespace mizzen::inference::detail {
+
+// Where the memory of a value comes from.
+enum class storage_kind : std::uint8_t { none, constant, arena, input, output };
+struct storage {
+  storage_kind kind = storage_kind::none;
+  std::size_t index = 0;           // of the arena buffer, input or output
+  const void* constant = nullptr;  // memory of a constant
+};
+
+// Memory of one run at a time.
+struct workspace {
+  std::unique_ptr<std::byte[], void (*)(std::byte*)> arena{nullptr, nullptr};
+  std::vector<value_view> slots;      // inputs and outputs of all steps, in order
+  std::vector<const tensor*> inputs;  // bound for the run, in the graph's order
+  std::vector<tensor*> outputs;       // likewise
+  std::vector<tensor> spare_outputs;  // for outputs that the caller does not want
+};
+
+// Every shape is known, what depends only on shapes is computed, and every buffer has its place.
+// Immutable but for its stock of workspaces; runs may overlap.
+class plan {
+ public:
+  // Throws error(resource_exhausted) if the arena and the outputs take more than the limit, and
+  // error(unimplemented) if a shape depends on data. The program must outlive the plan.
+  plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit);
+  plan(const plan&) = delete;
+  plan& operator=(const plan&) = delete;
+
+  const std::vector<shape_type>& input_shapes() const noexcept { return input_shapes_; }
+  element_type output_type(std::size_t i) const noexcept { return outputs_[i].type; }
+  const shape_type& output_shape(std::size_t i) const noexcept { return outputs_[i].shape; }
+  std::size_t arena_bytes() const noexcept { return arena_bytes_; }
+  std::size_t step_count() const noexcept { return steps_.size(); }
+
+  // A workspace that no other run uses: a kept one, or a new one. Give it back after the run.
+  std::unique_ptr<workspace> acquire() const;
+  void release(std::unique_ptr<workspace> w) const noexcept;
+
+  // Executes with the bound inputs and outputs (null for an unwanted output). Allocates nothing
+  // unless an unwanted output needs memory for the first time.
+  void run(workspace& w, const cancellation& cancel) const;
+
+ private:
+  struct step {
+    std::size_t node = 0;
+    std::size_t first_slot = 0;
+    std::size_t inputs = 0;
+    std::size_t outputs = 0;
+    std::size_t scratch_buffer = 0;
+    std::size_t scratch_bytes = 0;
+  };
+  struct patch {
+    std::size_t slot;
+    storage where;
+  };
+  struct output {
+    element_type type = element_type::undefined;
+    shape_type shape;
+    bool copied = false;  // from another storage, after the last step
+    storage from;
+  };
+  class builder;
+
+  void* memory(const storage& s, const workspace& w) const noexcept;
+
+  const program& program_;
+  std::vector<shape_type> input_shapes_;
+  std::vector<dims> shapes_;      // by value; slots point into it
+  std::deque<tensor> evaluated_;  // what was computed while planning
+  std::vector<step> steps_;
+  std::vector<value_view> slots_;
+  std::vector<patch> patches_;         // pointers that change with each run
+  std::vector<patch> arena_pointers_;  // pointers that are set once per workspace
+  std::vector<std::size_t> offsets_;   // by arena buffer
+  std::vector<output> outputs_;
+  std::size_t arena_bytes_ = 0;
+
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<workspace>> idle_;
+  mutable std::size_t made_ = 0;
+};
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,88 @@
+#include "inference/runtime/program.hpp"
+
+#include <mizzen/core/checked.hpp>
+
+#include <algorithm>
+#include <limits>
+
+namespace mizzen::inference::detail {
+
+program compile_program(graph g, std::shared_ptr<device> on) {
+  program p{std::move(g), std::move(on), {}};
+  p.kernels.reserve(p.g.nodes.size());
+  std::vector<bool> read(p.g.values.size(), false);
+  for (const value_id v : p.g.outputs) read[v] = true;
+  for (const node& n : p.g.nodes) {
+    p.kernels.push_back(p.on->compile({n, p.g, p.on->threads()}));
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+      if (n.inputs[i] != no_value && p.kernels.back()->reads_input(i)) read[n.inputs[i]] = true;
+    }
+  }
+  for (std::size_t i = 0; i < p.g.values.size(); ++i) {
+    if (!read[i]) p.g.values[i].constant.reset();
+  }
+  return p;
+}
+
+bool is_concrete(const std::optional<dims>& shape) noexcept {
+  return shape && std::all_of(shape->begin(), shape->end(), [](std::int64_t d) { return d >= 0; });
+}
+
+value_view describe_value(element_type type, std::span<const std::int64_t> shape,
+                          memory_layout layout) {
+  return {nullptr, type, layout, shape, checked_element_count(shape, "value")};
+}
+
+value_view view_of(const tensor& t) {
+  value_view v = describe_value(t.type(), t.shape(), memory_layout::plain);
+  v.data = const_cast<std::byte*>(t.bytes().data());
+  return v;
+}
+
+std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const value_view> inputs,
+                             std::span<const inferred> outputs, device& on) {
+  std::vector<tensor> results;
+  results.reserve(outputs.size());
+  std::vector<value_view> out(outputs.size());
+  bool empty = true;
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (n.outputs[i] == no_value) {
+      results.emplace_back();
+      continue;
+    }
+    results.emplace_back(outputs[i].type, *outputs[i].shape);
+    out[i] = view_of(results[i]);
+    empty = empty && out[i].count == 0;
+  }
+  if (empty) return results;
+  const std::size_t scratch_size = k.scratch_bytes({inputs, out, on.threads()});
+  tensor scratch(element_type::uint8, {narrow<std::int64_t>(scratch_size, "scratch")});
+  try {
+    k.run({inputs, out, scratch.mutable_bytes(), on.pool()});
+  } catch (const error& e) {
+    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+  }
+  return results;
+}
+
+std::size_t value_bytes(const value_view& v) {
+  if (v.layout == memory_layout::plain) return byte_size(v.type, v.count);
+  const std::int64_t block = v.layout == memory_layout::nchw8c ? 8 : 16;
+  dims padded(v.shape.begin(), v.shape.end());
+  padded[1] = (padded[1] + block - 1) / block * block;
+  return byte_size(v.type, checked_element_count(padded, "value"));
+}
+
+std::size_t output_bytes(std::span<const inferred> outputs) {
+  constexpr std::size_t unknown = std::numeric_limits<std::size_t>::max();
+  std::size_t total = 0;
+  for (const inferred& o : outputs) {
+    if (o.type == element_type::undefined) continue;
+    if (!is_concrete(o.shape) || bit_width(o.type) == 0) return unknown;
+    total =
+        checked_add(total, byte_size(o.type, checked_element_count(*o.shape, "value")), "value");
+  }
+  return total;
+}
+
+}  // namespace mizzen::inference::detail

@@ -60,7 +60,7 @@ struct session_options {
   bool optimize = true;
   // How many sets of input shapes keep their plan and memory; the least recently used one goes.
   std::size_t cached_plans = 8;
-  logger log;
+  logger log = {};
 };
 
 struct run_options {

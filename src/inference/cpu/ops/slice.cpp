@@ -1,6 +1,7 @@
 #include "inference/cpu/ops/data_ops.hpp"
 #include "inference/cpu/ops/op_util.hpp"
 #include "inference/cpu/ops/strided_copy.hpp"
+#include "inference/cpu/thread_pool.hpp"
 
 #include <algorithm>
 #include <array>

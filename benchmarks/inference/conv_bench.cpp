@@ -1,0 +1,88 @@
+// Convolutions of known networks on one thread: GFLOP/s of the plain and of the blocked layout.
+#include "inference/cpu/kernels/conv.hpp"
+
+#include <benchmark/benchmark.h>
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+namespace {
+
+using namespace mizzen::inference::detail;
+using namespace mizzen::inference::detail::cpu;
+
+window_axis axis(std::size_t in, std::size_t kernel, std::size_t stride) {
+  window_axis a;
+  a.in = in;
+  a.kernel = kernel;
+  a.stride = stride;
+  a.pad_begin = a.pad_end = kernel / 2;
+  a.out = (in + 2 * a.pad_begin - kernel) / stride + 1;
+  return a;
+}
+
+struct layer {
+  const char* name;
+  conv_shape shape;
+};
+
+conv_shape square(std::size_t in, std::size_t out, std::size_t size, std::size_t kernel,
+                  std::size_t stride, std::size_t groups = 1) {
+  return {1, in, out, groups, {axis(size, kernel, stride), axis(size, kernel, stride)}};
+}
+
+const std::vector<layer>& layers() {
+  static const std::vector<layer> all = {
+      {"resnet50_first_7x7s2", square(3, 64, 224, 7, 2)},
+      {"resnet50_64_3x3", square(64, 64, 56, 3, 1)},
+      {"resnet50_256_3x3", square(256, 256, 14, 3, 1)},
+      {"resnet50_512_3x3", square(512, 512, 7, 3, 1)},
+      {"resnet50_64_256_1x1", square(64, 256, 56, 1, 1)},
+      {"resnet50_1024_256_1x1", square(1024, 256, 14, 1, 1)},
+      {"ocr_depthwise_3x3", {1, 128, 128, 128, {axis(12, 3, 1), axis(160, 3, 1)}}},
+      {"ocr_depthwise_5x5", {1, 256, 256, 256, {axis(6, 5, 1), axis(160, 5, 1)}}},
+      {"mobilenet_depthwise_3x3s2", square(64, 64, 112, 3, 2, 64)},
+      {"ocr_128_256_1x1", {1, 128, 256, 1, {axis(6, 1, 1), axis(160, 1, 1)}}},
+  };
+  return all;
+}
+
+double operations(const conv_shape& s) {
+  return 2.0 * static_cast<double>(s.batch * s.out_channels * s.window.out_size() *
+                                   s.in_per_group() * s.window.taps());
+}
+
+void plain(benchmark::State& state, isa level, const conv_shape& s) {
+  const kernel_table& kernels = kernels_for(level);
+  thread_pool pool(1);
+  const std::vector<float> x(s.batch * s.in_channels * s.window.in_size(), 0.5F);
+  const std::vector<float> w(s.out_channels * s.in_per_group() * s.window.taps(), 0.25F);
+  std::vector<float> y(s.batch * s.out_channels * s.window.out_size());
+  const conv_weights weights(kernels, s, w.data());
+  std::vector<float> scratch(conv_scratch(kernels, 1));
+  for (auto _ : state) {
+    conv(kernels, pool, s, weights, x.data(), y.data(), {}, scratch.data());
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  state.counters["FLOP/s"] = benchmark::Counter(
+      operations(s), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (const isa level : {isa::avx512, isa::avx2, isa::generic}) {
+    if (level > detect_isa()) continue;
+    for (const layer& l : layers()) {
+      const std::string name = "conv/" + std::string(to_string(level)) + "/plain/" + l.name;
+      benchmark::RegisterBenchmark(name.c_str(), [&l, level](benchmark::State& state) {
+        plain(state, level, l.shape);
+      })->Unit(benchmark::kMicrosecond);
+    }
+  }
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}

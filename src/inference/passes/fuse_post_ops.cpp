@@ -1,7 +1,130 @@
 #include "inference/passes/passes.hpp"
 
-namespace mizzen::inference::detail {
+#include <algorithm>
+#include <limits>
+#include <optional>
 
-bool fuse_post_ops(graph& /*g*/, pass_context& /*context*/) { return false; }
+namespace mizzen::inference::detail {
+namespace {
+
+// Post-ops with an operand that one node may carry: kernels keep them in fixed arrays.
+constexpr std::size_t most_binary = 4;
+
+bool same_shape(const value& a, const value& b) {
+  return a.shape && b.shape && *a.shape == *b.shape &&
+         std::find(a.shape->begin(), a.shape->end(), unknown_dim) == a.shape->end();
+}
+
+// The post-op that a node is to its input `from`, and the value of its other operand.
+struct candidate {
+  post_op op;
+  value_id operand = no_value;
+};
+
+std::optional<candidate> unary_candidate(const graph& g, const node& n) {
+  const attribute_map& a = n.attributes;
+  using k = post_op_kind;
+  if (n.op_type == "Relu") return candidate{{k::relu}};
+  if (n.op_type == "LeakyRelu") return candidate{{k::leaky_relu, a.get_float("alpha", 0.01F)}};
+  if (n.op_type == "Sigmoid") return candidate{{k::sigmoid}};
+  if (n.op_type == "Tanh") return candidate{{k::tanh}};
+  if (n.op_type == "HardSwish") return candidate{{k::hard_swish, 1.0F / 6.0F, 0.5F}};
+  if (n.op_type == "HardSigmoid") {
+    return candidate{{k::hard_sigmoid, a.get_float("alpha", 0.2F), a.get_float("beta", 0.5F)}};
+  }
+  if (n.op_type == "Gelu") {
+    const bool exact = a.get_string("approximate", "none") == "none";
+    return candidate{{exact ? k::gelu_erf : k::gelu_tanh}};
+  }
+  if (n.op_type == "Clip") {
+    const auto bound = [&](std::size_t input, std::string_view name, float fallback) {
+      if (n.inputs.size() > input && n.inputs[input] != no_value) {
+        return constant_scalar(g, n.inputs[input]);
+      }
+      return std::optional(a.get_float(name, fallback));
+    };
+    const auto low = bound(1, "min", std::numeric_limits<float>::lowest());
+    const auto high = bound(2, "max", std::numeric_limits<float>::max());
+    if (low && high) return candidate{{k::clip, *low, *high}};
+  }
+  return std::nullopt;
+}
+
+std::optional<candidate> as_post_op(const graph& g, const node& n, value_id from) {
+  if (!n.domain.empty() || !n.post_ops.empty() || n.outputs.size() != 1) return std::nullopt;
+  if (g.values[n.outputs[0]].type != element_type::float32) return std::nullopt;
+  if (auto unary = unary_candidate(g, n)) return n.inputs[0] == from ? unary : std::nullopt;
+  if (n.inputs.size() != 2 || n.inputs[0] == n.inputs[1]) return std::nullopt;
+  using k = post_op_kind;
+  const bool left = n.inputs[0] == from;
+  const value_id other = n.inputs[left ? 1 : 0];
+  // A fused operand may be smaller than the output, never larger.
+  if (!same_shape(g.values[from], g.values[n.outputs[0]])) return std::nullopt;
+  const auto scalar = constant_scalar(g, other);
+  if (n.op_type == "Add") {
+    return scalar ? candidate{{k::scale, 1.0F, *scalar}} : candidate{{k::add}, other};
+  }
+  if (n.op_type == "Mul") {
+    return scalar ? candidate{{k::scale, *scalar, 0.0F}} : candidate{{k::mul}, other};
+  }
+  if (n.op_type == "Sub" && scalar) {
+    return left ? candidate{{k::scale, 1.0F, -*scalar}} : candidate{{k::scale, -1.0F, *scalar}};
+  }
+  if (n.op_type == "Div" && scalar && left && *scalar != 0.0F) {
+    return candidate{{k::scale, 1.0F / *scalar, 0.0F}};
+  }
+  return std::nullopt;
+}
+
+bool computes_much(const node& n) {
+  return n.op_type == "Conv" || n.op_type == "Gemm" || n.op_type == "MatMul" ||
+         n.op_type == "ConvTranspose";
+}
+
+}  // namespace
+
+bool fuse_post_ops(graph& g, pass_context& context) {
+  const graph_index index(g);
+  std::vector<std::size_t> producer = index.producer;
+  std::vector<bool> dead(g.nodes.size(), false);
+  bool changed = false;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    node& n = g.nodes[i];
+    // Of two nodes that could take it, the one with more to compute hides it better.
+    std::optional<candidate> best;
+    value_id best_from = no_value;
+    bool best_heavy = false;
+    for (const value_id v : n.inputs) {
+      if (v == no_value || producer[v] == graph_index::none || !index.single_use(v)) continue;
+      const node& p = g.nodes[producer[v]];
+      if (p.outputs.size() != 1) continue;
+      const auto found = as_post_op(g, n, v);
+      if (!found || (best && (best_heavy || !computes_much(p)))) continue;
+      const auto binary = static_cast<std::size_t>(std::count_if(
+          p.post_ops.begin(), p.post_ops.end(), [](const post_op& op) { return op.input >= 0; }));
+      if (found->operand != no_value && binary >= most_binary) continue;
+      if (!context.host.accepts_post_op({p, g, context.host.threads()}, found->op)) continue;
+      best = found;
+      best_from = v;
+      best_heavy = computes_much(p);
+    }
+    if (!best) continue;
+    // The node that computes moves down to where its post-op stood: there all operands exist.
+    const std::size_t from = producer[best_from];
+    node fused = std::move(g.nodes[from]);
+    dead[from] = true;
+    if (best->operand != no_value) {
+      best->op.input = static_cast<int>(fused.inputs.size());
+      fused.inputs.push_back(best->operand);
+    }
+    fused.post_ops.push_back(best->op);
+    fused.outputs = n.outputs;
+    producer[fused.outputs[0]] = i;
+    n = std::move(fused);
+    changed = true;
+  }
+  erase_nodes(g, dead);
+  return changed;
+}
 
 }  // namespace mizzen::inference::detail

@@ -10,9 +10,17 @@ namespace {
 // Post-ops with an operand that one node may carry: kernels keep them in fixed arrays.
 constexpr std::size_t most_binary = 4;
 
-bool same_shape(const value& a, const value& b) {
-  return a.shape && b.shape && *a.shape == *b.shape &&
-         std::find(a.shape->begin(), a.shape->end(), unknown_dim) == a.shape->end();
+// True if an element-wise node keeps the shape of one operand whatever the other one's unknown
+// dimensions turn out to be.
+bool keeps_shape(const value& whole, const value& operand) {
+  if (!whole.shape || !operand.shape || operand.shape->size() > whole.shape->size()) return false;
+  const std::size_t shift = whole.shape->size() - operand.shape->size();
+  for (std::size_t i = 0; i < operand.shape->size(); ++i) {
+    const std::int64_t d = (*operand.shape)[i];
+    // Equal names are equal numbers at run time; two unknown dimensions need not be.
+    if (d != 1 && (d == unknown_dim || d != (*whole.shape)[i + shift])) return false;
+  }
+  return true;
 }
 
 // The post-op that a node is to its input `from`, and the value of its other operand.
@@ -59,7 +67,7 @@ std::optional<candidate> as_post_op(const graph& g, const node& n, value_id from
   const bool left = n.inputs[0] == from;
   const value_id other = n.inputs[left ? 1 : 0];
   // A fused operand may be smaller than the output, never larger.
-  if (!same_shape(g.values[from], g.values[n.outputs[0]])) return std::nullopt;
+  if (!keeps_shape(g.values[from], g.values[other])) return std::nullopt;
   const auto scalar = constant_scalar(g, other);
   if (n.op_type == "Add") {
     return scalar ? candidate{{k::scale, 1.0F, *scalar}} : candidate{{k::add}, other};

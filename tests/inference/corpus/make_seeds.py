@@ -1,0 +1,71 @@
+"""Writes the seeds of onnx_reader_fuzz: small valid models, one per family of operators.
+
+    make_seeds.py FOLDER        (in the environment tests/requirements/onnx.txt)
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+F, I = TensorProto.FLOAT, TensorProto.INT64
+
+
+def model(name, nodes, inputs, outputs, constants, opset=17):
+    info = lambda n, t, s: helper.make_tensor_value_info(n, t, s)
+    graph = helper.make_graph(
+        nodes, name, [info(*i) for i in inputs], [info(*o) for o in outputs],
+        [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()])
+    m = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    onnx.checker.check_model(m)
+    return m.SerializeToString()
+
+
+def node(op, inputs, outputs, **attributes):
+    return helper.make_node(op, inputs.split(), outputs.split(), **attributes)
+
+
+def seeds():
+    f = lambda *s: np.linspace(-1, 1, int(np.prod(s)), dtype=np.float32).reshape(s)
+    i = lambda *v: np.array(v, np.int64)
+    yield "mlp", [node("Gemm", "x w b", "h", transB=1), node("Relu", "h", "r"), node("MatMul", "r v", "m"),
+                  node("Softmax", "m", "y", axis=-1)], [("x", F, ["n", 4])], [("y", F, ["n", 2])], \
+        {"w": f(3, 4), "b": f(3), "v": f(3, 2)}
+    yield "conv", [node("Conv", "x w", "c", pads=[1, 1, 1, 1], strides=[2, 1]),
+                   node("BatchNormalization", "c s s s v", "n"), node("HardSigmoid", "n", "h"),
+                   node("Mul", "n h", "m"), node("MaxPool", "m", "p", kernel_shape=[2, 2], ceil_mode=1),
+                   node("GlobalAveragePool", "p", "y")], [("x", F, [1, 2, 5, 5])], [("y", F, [None] * 4)], \
+        {"w": f(3, 2, 3, 3), "s": f(3), "v": np.abs(f(3))}
+    yield "shape", [node("Shape", "x", "s"), node("Gather", "s z", "n"), node("Unsqueeze", "n a", "n1"),
+                    node("Concat", "n1 r", "t", axis=0), node("Reshape", "x t", "y")], \
+        [("x", F, ["n", 2, 3])], [("y", F, [None] * 2)], {"z": np.int64(0), "a": i(0), "r": i(-1)}
+    yield "move", [node("Transpose", "x", "t", perm=[1, 0]), node("Slice", "t b e", "s"),
+                   node("Pad", "s p", "d", mode="constant"), node("Tile", "d k", "l"),
+                   node("Split", "l", "u v", axis=1), node("Expand", "u g", "w"), helper.make_node("Resize", ["w", "", "q"], ["y"])], \
+        [("x", F, ["n", 4])], [("y", F, [None] * 3), ("v", F, [None] * 2)], \
+        {"b": i(3, -1), "e": i(0, 9), "p": i(1, 0, 1, 0), "k": i(1, 4), "g": i(2, 1, 1), "q": f(3) * 0 + 2}
+    yield "select", [node("TopK", "x k", "v i"), node("ArgMax", "x", "m", axis=1), node("OneHot", "m d o", "h"),
+                     node("GatherElements", "x i", "g", axis=1), node("Greater", "g v", "c"),
+                     node("Where", "c g v", "w"), node("CumSum", "w a", "y"), node("Cast", "h", "z", to=I)], \
+        [("x", F, ["n", 4])], [("y", F, [None] * 2), ("z", I, [None] * 3)], \
+        {"k": i(2), "d": i(4), "o": f(2), "a": np.int64(1)}
+    yield "norm", [node("ReduceMean", "x", "m", axes=[-1]), node("Sub", "x m", "c"), node("Pow", "c two", "q"),
+                   node("ReduceMean", "q", "v", axes=[-1]), node("Add", "v e", "a"), node("Sqrt", "a", "s"),
+                   node("Div", "c s", "d"), node("Mul", "d g", "k"), node("Add", "k h", "y")], \
+        [("x", F, ["n", 4])], [("y", F, [None] * 2)], {"two": np.float32(2), "e": np.float32(1e-5), "g": f(4), "h": f(4)}
+    yield "fold", [node("ConstantOfShape", "s", "z"), node("Range", "a b c", "r"), node("Add", "z r", "t"),
+                   node("Dropout", "t", "u"), node("Identity", "u", "y")], [], [("y", F, [None] * 2)], \
+        {"s": i(2, 3), "a": np.float32(0), "b": np.float32(3), "c": np.float32(1)}
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, nodes, inputs, outputs, constants in seeds():
+        (folder / f"{name}.onnx").write_bytes(model(name, nodes, inputs, outputs, constants))
+
+
+if __name__ == "__main__":
+    main()

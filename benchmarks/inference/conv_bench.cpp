@@ -60,7 +60,7 @@ void plain(benchmark::State& state, isa level, const conv_shape& s) {
   const std::vector<float> w(s.out_channels * s.in_per_group() * s.window.taps(), 0.25F);
   std::vector<float> y(s.batch * s.out_channels * s.window.out_size());
   const conv_weights weights(kernels, s, w.data());
-  std::vector<float> scratch(conv_scratch(kernels, 1));
+  std::vector<float> scratch(conv_scratch(kernels, s, 1));
   for (auto _ : state) {
     conv(kernels, pool, s, weights, x.data(), y.data(), {}, scratch.data());
     benchmark::DoNotOptimize(y.data());

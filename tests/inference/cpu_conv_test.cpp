@@ -106,7 +106,10 @@ std::vector<conv_shape> shapes() {
       {1, 3, 8, 1, {axis(2, 5, 1, 2, 2), axis(2, 7, 1, 3, 3)}},  // kernel larger than the input
       {1, 2, 3, 1, {axis(4, 1, 1, 2, 3), axis(4, 1, 1, 1, 2)}},  // windows only on padding
       {1, 600, 6, 1, {axis(3, 1), axis(3, 1)}},
-      {1, 130, 33, 1, {axis(4, 3, 1, 1, 1), axis(4, 3, 1, 1, 1)}},  // several depth blocks
+      {1, 130, 33, 1, {axis(4, 3, 1, 1, 1), axis(4, 3, 1, 1, 1)}},   // several depth blocks
+      {1, 2, 2, 2, {axis(20, 17, 1, 8, 8), axis(40, 17, 1, 8, 8)}},  // more taps than a list
+      {1, 9, 9, 9, {axis(7, 3, 3, 1, 1, 2), axis(90, 3, 3, 2, 1, 2)}},
+      {1, 3, 3, 3, {axis(40, 4, 2, 1, 2), axis(1, 1)}},
       {0, 4, 4, 1, {axis(4, 3), axis(4, 3)}},
   };
 }
@@ -125,7 +128,7 @@ TEST_P(conv_kernels, plain_layout) {
   for (const conv_shape& s : shapes()) {
     const conv_data d = random_conv(s);
     const conv_weights weights(kernels(), s, d.weights.data());
-    std::vector<float> scratch(conv_scratch(kernels(), pool().size()));
+    std::vector<float> scratch(conv_scratch(kernels(), s, pool().size()));
     std::vector<float> y(d.residual.size() + 1, -77.0F);
     conv(kernels(), pool(), s, weights, d.x.data(), y.data(), epilogue_of(d), scratch.data());
     EXPECT_EQ(y.back(), -77.0F);
@@ -138,7 +141,7 @@ TEST_P(conv_kernels, finish_sees_every_output_once) {
   for (const conv_shape& s : shapes()) {
     const conv_data d = random_conv(s);
     const conv_weights weights(kernels(), s, d.weights.data());
-    std::vector<float> scratch(conv_scratch(kernels(), pool().size()));
+    std::vector<float> scratch(conv_scratch(kernels(), s, pool().size()));
     std::vector<float> y(d.residual.size());
     conv_epilogue e = epilogue_of(d);
     struct place {

@@ -59,11 +59,11 @@ class conv_weights {
   std::vector<packed_rows> groups_;
 };
 
-// Floats of scratch memory; bounded whatever the shape.
-std::size_t conv_scratch(const kernel_table& kernels, unsigned threads);
+// Floats of scratch memory that conv() needs for this shape with so many threads.
+std::size_t conv_scratch(const kernel_table& kernels, const conv_shape& shape, unsigned threads);
 
 // x is [batch, in_channels, in height, in width], y [batch, out_channels, out height, out width];
-// they must not overlap. scratch holds conv_scratch(kernels, pool.size()) floats.
+// they must not overlap. scratch holds conv_scratch(kernels, shape, pool.size()) floats.
 void conv(const kernel_table& kernels, thread_pool& pool, const conv_shape& shape,
           const conv_weights& weights, const float* x, float* y, const conv_epilogue& epilogue,
           float* scratch);

@@ -97,19 +97,17 @@ struct gemm_tile {
   float high = 0;
 };
 
-// One row of a depthwise convolution in the channel-blocked layout: `lanes` channels of `pixels`
-// output pixels whose whole window in width lies inside the input.
-struct depthwise_row {
-  std::size_t pixels = 0;
+// One row of a depthwise convolution in the plain layout:
+//   y[i] = clamp(start + sum over taps t of weights[t] x[offsets[t] + i])
+struct weighted_sum {
+  std::size_t n = 0;
   std::size_t taps = 0;
   const float* x = nullptr;
-  const std::ptrdiff_t* x_offsets = nullptr;  // of each tap
-  std::ptrdiff_t x_pixel = 0;                 // from one output pixel's input to the next one's
-  const float* weights = nullptr;             // [tap][lanes]
-  const std::ptrdiff_t* w_offsets = nullptr;  // of each tap
-  const float* bias = nullptr;                // [lanes] or null
-  const float* residual = nullptr;            // laid out as y
-  float* y = nullptr;                         // [pixel][lanes]
+  const std::ptrdiff_t* offsets = nullptr;
+  const float* weights = nullptr;
+  float start = 0;
+  bool accumulate = false;  // add to what y holds
+  float* y = nullptr;
   bool clamp = false;
   float low = 0;
   float high = 0;
@@ -117,7 +115,7 @@ struct depthwise_row {
 
 struct kernel_table {
   isa level;
-  int lanes;  // floats in a vector; also the channel block of the blocked layout
+  int lanes;  // floats in a vector
   int tile_rows;
   int tile_vectors;
 
@@ -142,7 +140,7 @@ struct kernel_table {
   // asked for.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float* y, std::size_t n,
                      float epsilon, bool centre, float* mean, float* inverse_deviation);
-  void (*depthwise)(const depthwise_row& row);
+  void (*sum_weighted)(const weighted_sum& row);
 
   std::size_t vector_size() const noexcept { return static_cast<std::size_t>(lanes); }
   std::size_t tile_columns() const noexcept {

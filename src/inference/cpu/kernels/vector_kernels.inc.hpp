@@ -316,33 +316,42 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float* y,
   }
 }
 
-template <int Pixels>
-inline void depthwise_pixels(const depthwise_row& t, std::size_t pixel) {
-  const vec bias = t.bias != nullptr ? load(t.bias) : zero();
-  vec sum[Pixels];
-  MIZZEN_UNROLL for (int p = 0; p < Pixels; ++p) sum[p] = bias;
-  const float* const x = t.x + static_cast<std::ptrdiff_t>(pixel) * t.x_pixel;
+template <int Vectors>
+inline void sum_weighted_block(const weighted_sum& t, std::size_t i, mask m) {
+  // Only the last vector of a row's last block is partial, and that block is one vector.
+  const bool partial = Vectors == 1 && t.n - i < lanes;
+  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
+  vec sum[Vectors];
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    sum[v] = splat(t.start);
+    if (t.accumulate) sum[v] = add(sum[v], read(t.y + i + v * lanes));
+  }
+  const float* const x = t.x + i;
   for (std::size_t k = 0; k < t.taps; ++k) {
-    const vec w = load(t.weights + t.w_offsets[k]);
-    const float* const tap = x + t.x_offsets[k];
-    MIZZEN_UNROLL for (int p = 0; p < Pixels; ++p) {
-      sum[p] = fma(load(tap + p * t.x_pixel), w, sum[p]);
+    const vec w = splat(t.weights[k]);
+    const float* const tap = x + t.offsets[k];
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      sum[v] = fma(read(tap + v * lanes), w, sum[v]);
     }
   }
-  const vec low = splat(t.low);
-  const vec high = splat(t.high);
-  MIZZEN_UNROLL for (int p = 0; p < Pixels; ++p) {
-    const std::size_t at = (pixel + static_cast<std::size_t>(p)) * lanes;
-    if (t.residual != nullptr) sum[p] = add(sum[p], load(t.residual + at));
-    store(t.y + at, t.clamp ? clamp(sum[p], low, high) : sum[p]);
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    if (t.clamp) sum[v] = clamp(sum[v], splat(t.low), splat(t.high));
+    if (partial) {
+      store(t.y + i, sum[v], m);
+    } else {
+      store(t.y + i + v * lanes, sum[v]);
+    }
   }
 }
 
-void depthwise(const depthwise_row& row) {
-  constexpr int block = 8;
-  std::size_t pixel = 0;
-  for (; pixel + block <= row.pixels; pixel += block) depthwise_pixels<block>(row, pixel);
-  for (; pixel < row.pixels; ++pixel) depthwise_pixels<1>(row, pixel);
+void sum_weighted(const weighted_sum& t) {
+  constexpr int block = 5;
+  std::size_t i = 0;
+  for (; i + block * lanes <= t.n; i += block * lanes) {
+    sum_weighted_block<block>(t, i, first_lanes(lanes));
+  }
+  for (; i + 2 * lanes <= t.n; i += 2 * lanes) sum_weighted_block<2>(t, i, first_lanes(lanes));
+  for (; i < t.n; i += lanes) sum_weighted_block<1>(t, i, first_lanes(t.n - i));
 }
 
 constexpr kernel_table make_table(isa level) {
@@ -361,7 +370,7 @@ constexpr kernel_table make_table(isa level) {
   t.softmax = softmax;
   t.log_softmax = log_softmax;
   t.layer_norm = layer_norm;
-  t.depthwise = depthwise;
+  t.sum_weighted = sum_weighted;
   return t;
 }
 

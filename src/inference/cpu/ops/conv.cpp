@@ -29,17 +29,14 @@ class conv_kernel final : public kernel {
   }
 
   std::size_t scratch_bytes(const shape_context& c) const override {
-    return cpu::conv_scratch(kernels_, c.threads) * sizeof(float);
+    return cpu::conv_scratch(kernels_, shape_of(c.inputs, c.outputs), c.threads) * sizeof(float);
   }
 
   void run(const run_context& c) const override {
     const value_view& x = c.inputs[0];
     const value_view& y = c.outputs[0];
     if (y.count == 0) return;
-    cpu::conv_shape shape = channels_of(c.inputs[1].shape);
-    shape.batch = static_cast<std::size_t>(x.shape[0]);
-    shape.window = attributes_.over(x.shape, y.shape, c.inputs[1].shape.subspan(2));
-
+    const cpu::conv_shape shape = shape_of(c.inputs, c.outputs);
     post_op_run steps(kernels_, post_ops_, c);
     const binding bound{shape, steps};
     cpu::conv_epilogue epilogue;
@@ -71,6 +68,14 @@ class conv_kernel final : public kernel {
     const cpu::conv_shape& shape;
     const post_op_run& steps;
   };
+
+  cpu::conv_shape shape_of(std::span<const value_view> inputs,
+                           std::span<const value_view> outputs) const {
+    cpu::conv_shape shape = channels_of(inputs[1].shape);
+    shape.batch = static_cast<std::size_t>(inputs[0].shape[0]);
+    shape.window = attributes_.over(inputs[0].shape, outputs[0].shape, inputs[1].shape.subspan(2));
+    return shape;
+  }
 
   // The channels, groups and kernel sizes that the shape of the weights tells.
   cpu::conv_shape channels_of(std::span<const std::int64_t> weights) const {

@@ -111,6 +111,26 @@ void copy_one(const fs::path& source, const fs::path& target) {
   });
 }
 
+[[noreturn]] void refuse_kind(const fs::path& path) {
+  throw error(errc::invalid_argument, "artifact '" + path.string() + "'",
+              "it is neither a file nor a folder");
+}
+
+std::vector<fs::path> files_below(const fs::path& folder) {
+  std::vector<fs::path> files;
+  try {
+    for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+      // Links to folders could lead round in circles, and leaving them out would lose files.
+      if (entry.is_directory() && !entry.is_symlink()) continue;
+      if (!entry.is_regular_file()) refuse_kind(entry.path());
+      files.push_back(entry.path());
+    }
+  } catch (const fs::filesystem_error& e) {
+    fail(folder, e.code().value());
+  }
+  return files;
+}
+
 }  // namespace
 
 void write_file(const fs::path& target, std::span<const std::byte> bytes) {
@@ -130,46 +150,33 @@ void copy_tree(const fs::path& source, const fs::path& target) {
     copy_one(source, target);
     return;
   }
-  if (!fs::is_directory(status)) {
-    throw error(errc::invalid_argument, "artifact '" + source.string() + "'",
-                "it is neither a file nor a folder");
-  }
+  if (!fs::is_directory(status)) refuse_kind(source);
   // Listed before anything is copied, so that a target inside the source does not grow for ever.
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::recursive_directory_iterator(source, failed)) {
-    const fs::file_status kind = entry.status();
-    if (fs::is_directory(kind)) continue;
-    if (!fs::is_regular_file(kind)) {
-      throw error(errc::invalid_argument, "artifact '" + entry.path().string() + "'",
-                  "it is neither a file nor a folder");
-    }
-    files.push_back(entry.path());
-  }
-  if (failed) fail(source, failed.value());
+  const std::vector<fs::path> files = files_below(source);
   make_folders(target);
   for (const fs::path& file : files) copy_one(file, target / file.lexically_relative(source));
 }
 
 std::vector<artifact_info> list_folder(const fs::path& root, std::string_view path) {
   std::vector<artifact_info> entries;
-  std::error_code failed;
   const fs::path folder = root / path;
-  for (const auto& entry : fs::directory_iterator(folder, failed)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(".mizzen-") && name.ends_with(".tmp")) continue;  // not finished
-    artifact_info info;
-    info.path = path.empty() ? name : std::string(path) + "/" + name;
-    std::error_code ignored;
-    info.is_directory = entry.is_directory(ignored);
-    if (!info.is_directory) {
-      const auto size = entry.file_size(ignored);
-      info.size = ignored ? 0 : size;
+  std::error_code failed;
+  if (!fs::is_directory(folder, failed)) return entries;
+  try {
+    for (const auto& entry : fs::directory_iterator(folder)) {
+      const std::string name = entry.path().filename().string();
+      if (name.starts_with(".mizzen-") && name.ends_with(".tmp")) continue;  // not finished
+      artifact_info info;
+      info.path = path.empty() ? name : std::string(path) + "/" + name;
+      info.is_directory = entry.is_directory(failed);
+      if (!info.is_directory) {
+        const auto size = entry.file_size(failed);
+        info.size = failed ? 0 : size;
+      }
+      entries.push_back(std::move(info));
     }
-    entries.push_back(std::move(info));
-  }
-  if (failed && failed != std::errc::no_such_file_or_directory &&
-      failed != std::errc::not_a_directory) {
-    fail(folder, failed.value());
+  } catch (const fs::filesystem_error& e) {
+    fail(folder, e.code().value());
   }
   std::sort(entries.begin(), entries.end(),
             [](const artifact_info& a, const artifact_info& b) { return a.path < b.path; });

@@ -18,7 +18,8 @@ void write_file(const std::filesystem::path& target, std::span<const std::byte> 
 void write_file(const std::filesystem::path& target, std::string_view text);
 
 // Copies a file, or a folder with all files in it, to target, each file as write_file does. Throws
-// not_found if there is no source. Special files (sockets, devices) are refused.
+// not_found if there is no source. Special files (sockets, devices) and links to folders are
+// refused.
 void copy_tree(const std::filesystem::path& source, const std::filesystem::path& target);
 
 // The direct entries of root/path by name; empty if there is no such folder.

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <system_error>
 
 namespace mizzen::tracking {
 namespace {
@@ -154,6 +155,9 @@ void run::log_input(const dataset& data, const input_options& options) {
 
 void run::log_artifact(const std::filesystem::path& local, std::string_view artifact_path) {
   detail::check_artifact_path("artifact_path", artifact_path, true);
+  if (local.empty()) {
+    throw error(errc::invalid_argument, "local", "it is empty; name a file or a folder");
+  }
   // "models/" has no file name; its folder does.
   std::filesystem::path source = std::filesystem::absolute(local).lexically_normal();
   if (!source.has_filename()) source = source.parent_path();
@@ -188,12 +192,14 @@ std::vector<artifact_info> run::list_artifacts(std::string_view artifact_path) c
 }
 
 logged_model run::log_model(const std::filesystem::path& onnx_file, const model_options& options) {
-  if (!std::filesystem::is_regular_file(onnx_file)) {
+  std::error_code failed;
+  if (!std::filesystem::is_regular_file(onnx_file, failed)) {
     throw error(errc::not_found, "model '" + onnx_file.string() + "'", "there is no such file");
   }
   return write_model(*state_->store, state_->id, options, [&](const auto& target) {
     detail::copy_tree(onnx_file, target);
-    return std::uint64_t{std::filesystem::file_size(target)};
+    const auto size = std::filesystem::file_size(target, failed);
+    return failed ? std::uint64_t{0} : std::uint64_t{size};
   });
 }
 

@@ -66,6 +66,16 @@ std::string quoted(std::string_view text) {
   return "'" + std::string(text.substr(0, most)) + (text.size() > most ? "…'" : "'");
 }
 
+// The value of a key; a refusal names the key too.
+void check_value(std::string_view field, std::string_view key, std::string_view value,
+                 std::size_t limit) {
+  try {
+    check_text(field, value, limit);
+  } catch (const error& e) {
+    refuse(std::string(field) + "['" + std::string(key) + "']", e.message());
+  }
+}
+
 // Whether a name, taken as a path, would resolve to another one.
 bool resolves_elsewhere(std::string_view name) {
   if (name.empty() || name.front() == '/' || name.starts_with("..")) return true;
@@ -119,12 +129,12 @@ void check_metric(std::string_view key, std::optional<std::int64_t> timestamp) {
 
 void check_param(std::string_view key, std::string_view value) {
   check_key("param.key", key);
-  check_text("param.value", value, limits::param_length);
+  check_value("param.value", key, value, limits::param_length);
 }
 
 void check_tag(std::string_view key, std::string_view value) {
   check_key("tag.key", key);
-  check_text("tag.value", value, limits::tag_length);
+  check_value("tag.value", key, value, limits::tag_length);
 }
 
 void check_experiment_name(std::string_view name) {

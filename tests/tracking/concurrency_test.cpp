@@ -4,11 +4,14 @@
 #include <mizzen/tracking.hpp>
 
 #include <gmock/gmock.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
+#include <filesystem>
 #include <memory>
 #include <thread>
 #include <unistd.h>
@@ -145,6 +148,33 @@ TEST_F(shared_store, a_killed_process_leaves_its_run_running) {
   const client c({.uri = db_});
   EXPECT_EQ(c.get_run(id).status, run_status::running);
   EXPECT_EQ(c.get_run(id).metrics.at("loss").value, 0.5);
+}
+
+// No room for another byte: the limit on the size of files stands in for a full disk.
+TEST_F(shared_store, stays_whole_when_it_cannot_grow) {
+  const pid_t child = in_child([&] {
+    std::signal(SIGXFSZ, SIG_IGN);
+    client c({.uri = db_});
+    auto run = c.start_run("digits");
+    rlimit limit{};
+    getrlimit(RLIMIT_FSIZE, &limit);
+    const rlimit before = limit;
+    limit.rlim_cur = std::filesystem::file_size(db_ + "-wal") + 100'000;
+    setrlimit(RLIMIT_FSIZE, &limit);
+    std::int64_t logged = 0;
+    const auto failure = error_of([&] {
+      for (; logged < 100'000; ++logged) run.log_metric("loss", 1, {.step = logged});
+    });
+    const auto artifact = error_of([&] { run.log_text(std::string(1'000'000, 'x'), "big.txt"); });
+    setrlimit(RLIMIT_FSIZE, &before);
+    run.log_metric("after", 1);
+    return failure &&
+           (failure->code() == errc::unavailable || failure->code() == errc::resource_exhausted) &&
+           artifact && run.list_artifacts().empty() && logged > 0 &&
+           c.metric_history(run.id(), "loss").size() == static_cast<std::size_t>(logged);
+  });
+  EXPECT_EQ(status_of(child), 0);
+  EXPECT_EQ(sql(db_, "PRAGMA integrity_check"), "ok");
 }
 
 TEST_F(shared_store, waits_for_another_writer) {

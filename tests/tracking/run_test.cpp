@@ -403,6 +403,11 @@ TEST_F(tracked_run, keeps_artifacts_inside_their_folder) {
   }
   EXPECT_ERROR(errc::invalid_argument, "artifact_path", run.log_artifact(db_, "../.."));
   EXPECT_ERROR(errc::not_found, "no such file", run.log_artifact(folder_.file("no such file")));
+  EXPECT_ERROR(errc::invalid_argument, "local", run.log_artifact(""));
+  std::filesystem::create_directories(folder_.path() / "linked/folder");
+  std::filesystem::create_directory_symlink(folder_.path(), folder_.path() / "linked/folder/up");
+  EXPECT_ERROR(errc::invalid_argument, "linked/folder/up",
+               run.log_artifact(folder_.file("linked")));
   run.log_text("x", "a");
   EXPECT_ERROR(errc::failed_precondition, "artifact", run.log_text("x", "a/b"));
   run.log_text("x", "d/e");

@@ -72,9 +72,11 @@ struct model_version_options {
   string_map tags = {};
 };
 
-// An open store. Cheap to copy (copies share the store), and safe to use from several threads; any
-// number of clients, processes and MLflow itself may work on one file at once. Opened before fork()
-// it is dead in the child, whose calls throw error(failed_precondition): make a client there.
+// An open store: an SQLite file with the schema of MLflow 3.17 and the tables mizzen_* beside it,
+// which is switched to write-ahead logging when it is opened. Cheap to copy (copies share the
+// store), and safe to use from several threads; any number of clients, processes and MLflow itself
+// may work on one file at once. Opened before fork() it is dead in the child, whose calls throw
+// error(failed_precondition): make a client there.
 //
 // Opening throws: invalid_argument (uri), not_found, permission_denied (unreadable or read-only
 // store), failed_precondition (a directory, or a schema of another MLflow version: both revisions

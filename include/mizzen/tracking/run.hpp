@@ -62,14 +62,16 @@ struct model_options {
 };
 
 // A run that this process writes. Move-only; obtained from client::start_run, client::resume_run or
-// start_child. Keeps the store open by itself, so it may outlive its client.
+// start_child. Keeps the store open by itself, so it may outlive its client. One that was moved
+// from may only be destroyed or assigned to.
 //
 // Thread safety: every member but the moves, the destructor and finish/fail/end may be called from
 // several threads at once on the same handle; several handles and processes may write one run.
 //
 // Promise: when a log_* or set_* member returns, what it wrote is in the store and survives the
 // death of the process (SIGKILL included), and no other writer can undo it. Against power loss see
-// client_options::durability. A member that throws has written nothing, except where it says so.
+// client_options::durability (artifact files are written whole, but not forced to the disk). A
+// member that throws has written nothing, except where it says so.
 //
 // Ending: finish() or fail() end it explicitly. A handle that is destroyed without that ends the
 // run as FAILED when an exception that was thrown after the handle was made is unwinding the stack,
@@ -96,7 +98,8 @@ class run {
   const std::filesystem::path& artifact_directory() const;
 
   // Adds a point. key: at most 250 characters, letters, digits, _ - . : / and space, not a path
-  // that resolves elsewhere (as "../a"). NaN is kept as NaN, an infinity as the largest finite
+  // that resolves elsewhere (as "../a"); beyond ASCII any character passes, where MLflow takes
+  // letters only. NaN is kept as NaN, an infinity as the largest finite
   // number of its sign, which is what MLflow does. A point logged twice is there once.
   // Tens of microseconds.
   void log_metric(std::string_view key, double value, metric_options options = {});

@@ -129,7 +129,7 @@ class runner {
     {
       const std::unique_lock lock(mutex_);
       push_event({.what = event::kind::run_started});
-      note_changes(clock::now());
+      note_changes();
     }
     deliver_events();
     {
@@ -190,16 +190,13 @@ class runner {
     work();
   }
 
-  bool cancel_requested() const { return options_.cancel.requested(); }
-
   // One of the threads: takes tasks until all are done.
   void work() {
     std::unique_lock lock(mutex_);
     while (!scheduler_.done()) {
       const clock::time_point now = clock::now();
-      if (!scheduler_.stopped() && cancel_requested()) {
-        stop_all(lock, options_.cancel.token.stop_requested() ? "the run was cancelled"
-                                                              : "the deadline of the run passed");
+      if (!scheduler_.stopped() && options_.cancel.requested()) {
+        stop_all(lock);
         continue;
       }
       if (const auto start = scheduler_.next(now)) {
@@ -219,15 +216,27 @@ class runner {
     wake_.notify_all();
   }
 
-  void stop_all(std::unique_lock<std::mutex>& lock, const std::string& text) {
-    cancelled_ = true;
-    scheduler_.stop(text);
-    note_changes(clock::now());
+  std::string stop_reason() const {
+    return options_.cancel.token.stop_requested() ? "the run was cancelled"
+                                                  : "the deadline of the run passed";
+  }
+
+  // The caller wants it to end: starts nothing more and asks the running steps to stop.
+  void stop_all(std::unique_lock<std::mutex>& lock) {
+    scheduler_.stop(stop_reason());
+    after_change(lock);
+  }
+
+  // Tells everybody what the scheduler has decided.
+  void after_change(std::unique_lock<std::mutex>& lock) {
+    note_changes();
+    cancelled_ = cancelled_ || scheduler_.stopped();
+    const bool stop_steps = cancelled_ && !stop_.stop_requested();
+    if (scheduler_.done() || stop_steps) wake_.notify_all();
     lock.unlock();
-    stop_.request_stop();  // runs callbacks of steps, so not under the lock
+    if (stop_steps) stop_.request_stop();  // runs callbacks of steps, so not under the lock
     deliver_events();
     lock.lock();
-    wake_.notify_all();
   }
 
   void execute(std::unique_lock<std::mutex>& lock, scheduler::start start) {
@@ -252,19 +261,13 @@ class runner {
       for (const auto& [name, value] : outcome.outputs.parameters) parameters[name] = value;
       kept.outputs = std::move(outcome.outputs);
       scheduler_.succeeded(start.unit, std::move(parameters), outcome.cached);
-    } else if (stop_.stop_requested()) {
+    } else if (scheduler_.stopped() || options_.cancel.requested()) {
+      if (!scheduler_.stopped()) scheduler_.stop(stop_reason());
       scheduler_.cancelled(start.unit, describe(outcome.error));
     } else {
       scheduler_.failed(start.unit, now, describe(outcome.error));
     }
-    const bool stopped_now = scheduler_.stopped() && !stop_.stop_requested();
-    note_changes(now);
-    if (scheduler_.done()) wake_.notify_all();
-    lock.unlock();
-    if (stopped_now) stop_.request_stop();
-    deliver_events();
-    lock.lock();
-    cancelled_ = cancelled_ || stopped_now;
+    after_change(lock);
   }
 
   // --- One attempt ---
@@ -445,7 +448,7 @@ class runner {
   }
 
   // Under the lock: turns the scheduler's changes into records, events and log lines.
-  void note_changes(clock::time_point) {
+  void note_changes() {
     for (scheduler::change& change : scheduler_.take_changes()) {
       record& kept = records_[change.unit];
       const int attempts = scheduler_.attempts_of(change.unit);

@@ -27,7 +27,10 @@ namespace detail {
 // --- From a callable to its struct ---
 
 template <class F>
-struct step_signature : step_signature<decltype(&F::operator())> {};
+struct step_signature {};
+template <class F>
+  requires requires { &F::operator(); }
+struct step_signature<F> : step_signature<decltype(&F::operator())> {};
 template <class Io>
 struct step_signature<void (*)(Io&)> : std::type_identity<Io> {};
 template <class Io>
@@ -284,8 +287,8 @@ struct component_options {
 template <detail::step F>
 class component {
  public:
-  component(std::string name, F function, component_options options = {})
-      : name_(std::move(name)), function_(std::move(function)), options_(std::move(options)) {
+  component(std::string name, F step, component_options options = {})
+      : name_(std::move(name)), function_(std::move(step)), options_(std::move(options)) {
     detail::check_io<detail::io_of<F>>();
   }
 

@@ -140,6 +140,18 @@ class in {
     requires detail::feeds<U, T>
   in(const out<U>& from) : held_(from.from()) {}
 
+  // Only here to explain.
+  template <class U>
+    requires(!detail::feeds<U, T>)
+  in(const reference<U>&) {
+    static_assert(detail::feeds<U, T>, "a value of another type is wired to this input");
+  }
+  template <class U>
+    requires(!detail::feeds<U, T>)
+  in(const out<U>&) {
+    static_assert(detail::feeds<U, T>, "an output of another type is wired to this input");
+  }
+
   // Throws error(failed_precondition) while the pipeline is built and the value is not known yet.
   const T& operator*() const {
     const T* value = std::get_if<T>(&held_);

@@ -1,5 +1,6 @@
 #include "cpu_test.hpp"
 #include "inference/cpu/kernels/conv.hpp"
+#include "inference/cpu/kernels/conv_transpose.hpp"
 
 #include <cstddef>
 #include <vector>
@@ -160,6 +161,47 @@ TEST_P(conv_kernels, finish_sees_every_output_once) {
     std::vector<double> want = reference(d);
     for (double& v : want) v += 10;
     expect_close(y, want, 2e-5, text(s));
+  }
+}
+
+// Each input scattered over its window: what the convolution of the same shape gathers.
+TEST_P(conv_kernels, transposed) {
+  for (const conv_shape& s : shapes()) {
+    conv_shape t = s;  // as the operator sees it: from the convolution's outputs to its inputs
+    std::swap(t.in_channels, t.out_channels);
+    const std::vector<float> x = random_floats(s.batch * s.out_channels * s.window.out_size(), 1);
+    const std::vector<float> w =
+        random_floats(s.out_channels * s.in_per_group() * s.window.taps(), 2);
+    const std::vector<float> bias = random_floats(t.out_channels, 3);
+    std::vector<float> y(s.batch * s.in_channels * s.window.in_size());
+    std::vector<float> scratch(conv_transpose_scratch(kernels(), t, pool().size()));
+    conv_transpose(kernels(), pool(), t, w.data(), x.data(), bias.data(), y.data(), scratch.data());
+
+    std::vector<double> want(y.size());
+    const window_2d& a = s.window;
+    for (std::size_t i = 0; i < want.size(); ++i) {
+      want[i] = static_cast<double>(bias[i / a.in_size() % t.out_channels]);
+    }
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      const std::size_t ow = i % a.width.out;
+      const std::size_t oh = i / a.width.out % a.height.out;
+      const std::size_t m = i / a.out_size() % s.out_channels;
+      const std::size_t n = i / a.out_size() / s.out_channels;
+      for (std::size_t c = 0; c < s.in_per_group(); ++c) {
+        for (std::size_t k = 0; k < a.taps(); ++k) {
+          const std::ptrdiff_t ih = a.height.input(oh, k / a.width.kernel);
+          const std::ptrdiff_t iw = a.width.input(ow, k % a.width.kernel);
+          if (!a.height.inside(ih) || !a.width.inside(iw)) continue;
+          const std::size_t channel = m / s.out_per_group() * s.in_per_group() + c;
+          want[((n * s.in_channels + channel) * a.height.in + static_cast<std::size_t>(ih)) *
+                   a.width.in +
+               static_cast<std::size_t>(iw)] +=
+              static_cast<double>(x[i]) *
+              static_cast<double>(w[(m * s.in_per_group() + c) * a.taps() + k]);
+        }
+      }
+    }
+    expect_close(y, want, 3e-5, text(s));
   }
 }
 

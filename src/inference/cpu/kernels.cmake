@@ -19,6 +19,7 @@ set_property(SOURCE ${isa_sources} APPEND PROPERTY COMPILE_OPTIONS -O3)
 list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/isa.cpp
   cpu/kernels/conv.cpp
+  cpu/kernels/conv_transpose.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
   cpu/kernels/kernel_table.cpp
@@ -27,6 +28,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/reduce.cpp
   cpu/ops/binary.cpp
   cpu/ops/conv.cpp
+  cpu/ops/conv_transpose.cpp
   cpu/ops/matrix.cpp
   cpu/ops/normalisation.cpp
   cpu/ops/pooling.cpp

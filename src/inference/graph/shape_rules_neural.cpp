@@ -302,6 +302,7 @@ void add_neural_rules(shape_rule_table& table) {
   table["BatchNormalization"] = {5, 5, 5, batch_normalization};
   table["InstanceNormalization"] = {3, 3, 1, instance_normalization};
   table["LayerNormalization"] = {2, 3, 3, layer_normalization};
+  table["RMSNormalization"] = {2, 2, 1, layer_normalization};
   for (const char* op :
        {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
         "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"}) {

@@ -28,6 +28,8 @@ class conv_kernel final : public kernel {
     }
   }
 
+  bool reads_input(std::size_t input) const override { return input != 1 || !weights_; }
+
   std::size_t scratch_bytes(const shape_context& c) const override {
     return cpu::conv_scratch(kernels_, shape_of(c.inputs, c.outputs), c.threads) * sizeof(float);
   }

@@ -104,6 +104,8 @@ class gemm_kernel final : public kernel {
     steps_.insert(steps_.end(), c.n.post_ops.begin(), c.n.post_ops.end());
   }
 
+  bool reads_input(std::size_t input) const override { return input != 1 || !packed_; }
+
   std::size_t scratch_bytes(const shape_context& c) const override {
     return cpu::gemm_scratch(kernels_, c.threads) * sizeof(float);
   }
@@ -177,6 +179,8 @@ class matmul_kernel final : public kernel {
                       static_cast<std::size_t>(shape[rank - 2]), columns);
     }
   }
+
+  bool reads_input(std::size_t input) const override { return input != 1 || !packed_; }
 
   std::size_t scratch_bytes(const shape_context& c) const override {
     return cpu::gemm_scratch(kernels_, c.threads) * sizeof(float);

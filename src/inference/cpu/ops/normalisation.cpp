@@ -112,6 +112,7 @@ class batch_norm_kernel final : public kernel {
     return scale_.empty() ? 2 * product(c.inputs[1].shape, 0, 1) * sizeof(float) : 0;
   }
   bool may_overwrite(std::size_t input) const override { return input == 0; }
+  bool reads_input(std::size_t input) const override { return input == 0 || scale_.empty(); }
 
   void run(const run_context& c) const override {
     const value_view& x = c.inputs[0];

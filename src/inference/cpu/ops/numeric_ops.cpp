@@ -7,6 +7,7 @@ namespace mizzen::inference::detail {
 void register_numeric_ops(op_registry& registry) {
   register_binary_ops(registry);
   register_conv_ops(registry);
+  register_conv_transpose_ops(registry);
   register_matrix_ops(registry);
   register_normalisation_ops(registry);
   register_pooling_ops(registry);

@@ -12,6 +12,7 @@ namespace mizzen::inference::detail {
 
 void register_binary_ops(op_registry& registry);
 void register_conv_ops(op_registry& registry);
+void register_conv_transpose_ops(op_registry& registry);
 void register_matrix_ops(op_registry& registry);
 void register_normalisation_ops(op_registry& registry);
 void register_pooling_ops(op_registry& registry);

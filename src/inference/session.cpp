@@ -156,6 +156,7 @@ struct session::impl {
 
   void check_names(std::span<const named_input> given) const;
   std::vector<shape_type> check_shapes(std::span<const named_input> given) const;
+  std::shared_ptr<const plan> make_plan(std::span<const named_input> given) const;
   std::shared_ptr<const plan> plan_for(std::span<const named_input> given) const;
   bool fits(const plan& p, std::span<const named_input> given) const;
 };
@@ -265,8 +266,29 @@ bool session::impl::fits(const plan& p, std::span<const named_input> given) cons
     if (t == nullptr || t->type() != inputs[i].type || t->shape() != p.input_shapes()[i]) {
       return false;
     }
+    if (const tensor* pinned = p.pinned(i);
+        pinned != nullptr && !std::ranges::equal(pinned->bytes(), t->bytes())) {
+      return false;
+    }
   }
   return true;
+}
+
+std::shared_ptr<const plan> session::impl::make_plan(std::span<const named_input> given) const {
+  std::vector<shape_type> shapes = check_shapes(given);
+  try {
+    return std::make_shared<const plan>(compiled, shapes, options.memory_limit);
+  } catch (const data_dependent_shape&) {
+    // A shape that is itself an input: the plan then holds for these values of the small inputs.
+    constexpr std::size_t most_elements = 64;
+    std::vector<tensor> pinned;
+    for (const value_info& info : inputs) {
+      const tensor& t = *find(given, info.name);
+      pinned.push_back(t.size() <= most_elements ? t.clone() : tensor());
+    }
+    return std::make_shared<const plan>(compiled, std::move(shapes), options.memory_limit,
+                                        std::move(pinned));
+  }
 }
 
 std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input> given) const {
@@ -281,7 +303,7 @@ std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input>
   }
   // Made outside the lock: runs with known shapes need not wait. Two threads may make the same
   // plan; the second one is then used once and dropped from the end of the list.
-  auto made = std::make_shared<const plan>(compiled, check_shapes(given), options.memory_limit);
+  auto made = make_plan(given);
   if (options.cached_plans != 0) {
     const std::lock_guard lock(mutex);
     plans.insert(plans.begin(), made);

@@ -1,5 +1,5 @@
 // Real models against ONNX Runtime: see tests/models.
-#include "npy.hpp"
+#include "model_cases.hpp"
 
 #include <mizzen/inference.hpp>
 
@@ -10,9 +10,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <fstream>
 #include <memory>
-#include <sstream>
 
 namespace mizzen::inference {
 namespace {
@@ -31,25 +29,6 @@ const std::filesystem::path& model_folder() {
     return result;
   }();
   return folder;
-}
-
-struct test_case {
-  tensor_map inputs, outputs;
-};
-
-std::vector<test_case> read_cases(const std::filesystem::path& folder) {
-  std::vector<test_case> cases;
-  std::ifstream listing(folder / "cases.txt");
-  for (std::string line; std::getline(listing, line);) {
-    std::istringstream fields(line);
-    std::size_t index = 0;
-    std::string kind, file, name;
-    fields >> index >> kind >> file >> name;
-    cases.resize(std::max(cases.size(), index + 1));
-    auto& tensors = kind == "input" ? cases[index].inputs : cases[index].outputs;
-    tensors.emplace(name, read_npy(folder / file));
-  }
-  return cases;
 }
 
 struct difference {

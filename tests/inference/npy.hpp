@@ -30,8 +30,12 @@ inline tensor read_npy(const std::filesystem::path& path) {
     return header.substr(header.find(':', at) + 1);
   };
   const std::map<std::string, element_type> types{
-      {"<f4", element_type::float32}, {"<f8", element_type::float64}, {"<i4", element_type::int32},
-      {"<i8", element_type::int64},   {"|b1", element_type::boolean}, {"|u1", element_type::uint8}};
+      {"<f4", element_type::float32}, {"<f8", element_type::float64},
+      {"<i4", element_type::int32},   {"<i8", element_type::int64},
+      {"|b1", element_type::boolean}, {"|u1", element_type::uint8},
+      {"|i1", element_type::int8},    {"<i2", element_type::int16},
+      {"<u2", element_type::uint16},  {"<u4", element_type::uint32},
+      {"<u8", element_type::uint64},  {"<f2", element_type::float16}};
   const std::string descr = after("descr");
   const std::size_t quote = descr.find('\'');
   const element_type type = types.at(descr.substr(quote + 1, 3));

@@ -227,18 +227,36 @@ TEST(session, keeps_to_its_memory_limit) {
   EXPECT_NO_THROW(s.run({{"x", iota({4, 1})}}));
 }
 
-TEST(session, refuses_shapes_that_depend_on_data) {
+TEST(session, takes_shapes_from_inputs) {
   const auto model = model_builder{}
                          .input("x", element_type::float32, {"n"})
                          .input("shape", element_type::int64, {2})
-                         .node("Reshape", {"x", "shape"}, {"y"}, {}, "r")
+                         .node("Reshape", {"x", "shape"}, {"y"})
                          .output("y", element_type::float32, {"a", "b"})
                          .bytes();
   const auto s = session::load(model);
-  const error e = caught(
-      [&] { s.run({{"x", iota({4})}, {"shape", tensor::copy<std::int64_t>({2, 2}, {2})}}); });
+  const auto run = [&](std::int64_t a, std::int64_t b) {
+    const auto shape = tensor::copy<std::int64_t>({a, b}, {2});
+    return s.run({{"x", iota({6})}, {"shape", shape}}).at("y").shape();
+  };
+  EXPECT_THAT(run(2, 3), ElementsAre(2, 3));
+  EXPECT_THAT(run(3, 2), ElementsAre(3, 2));
+  EXPECT_THAT(run(-1, 6), ElementsAre(1, 6));
+  EXPECT_EQ(caught([&] { run(4, 2); }).code(), errc::invalid_argument);
+}
+
+TEST(session, refuses_shapes_that_the_model_computes) {
+  const auto model = model_builder{}
+                         .input("x", element_type::float32, {100})
+                         .initializer("k", tensor::copy<std::int64_t>({2}, {1}))
+                         .node("TopK", {"x", "k"}, {"v", "shape"})
+                         .node("ConstantOfShape", {"shape"}, {"y"}, {}, "fill")
+                         .output("y", element_type::float32, {"a", "b"})
+                         .bytes();
+  const auto s = session::load(model);
+  const error e = caught([&] { s.run({{"x", iota({100})}}); });
   EXPECT_EQ(e.code(), errc::unimplemented);
-  EXPECT_THAT(e.subject(), HasSubstr("'r'"));
+  EXPECT_THAT(e.subject(), HasSubstr("'fill'"));
 }
 
 TEST(session, computes_shapes_from_shapes) {

@@ -1,17 +1,26 @@
 #!/usr/bin/env bash
-# Prints the folder of the real models, making it first where needed (see models.py). It lives under
-# ~/.cache/mizzen/models, named by what it is made from. Safe to call from several processes at once.
+# Prints a folder of test models, making it first where needed:
+#   prepare.sh models      real models (models.py)
+#   prepare.sh nodes       the onnx package's own tests of each operator (node_cases.py)
+# It lives under ~/.cache/mizzen/models, named by what it is made from. Safe to call from several
+# processes at once.
 set -euo pipefail
+kind=${1:?usage: prepare.sh models|nodes}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+case $kind in
+  models) script=models.py ;;
+  nodes) script=node_cases.py ;;
+  *) echo "prepare.sh: no such kind: $kind" >&2; exit 2 ;;
+esac
 cache=${MIZZEN_CACHE:-$HOME/.cache/mizzen}
 mkdir -p "$cache/models"
-hash=$(cat "$here/models.py" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)
-folder="$cache/models/$hash"
-exec 9>"$cache/models/.lock"
+hash=$(cat "$here/$script" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)
+folder="$cache/models/$kind-$hash"
+exec 9>"$cache/models/.$kind.lock"
 flock 9
 if [ ! -e "$folder/.complete" ]; then
   python=$("$here/../venv.sh" onnx)
   rm -rf "$folder"
-  MIZZEN_PIP="$cache/venv/uv/bin/pip" "$python" "$here/models.py" "$folder" >&2
+  MIZZEN_PIP="$cache/venv/uv/bin/pip" "$python" "$here/$script" "$folder" >&2
 fi
 echo "$folder"

@@ -120,7 +120,9 @@ class session {
   // Runs the model and returns all outputs by name. Every input must be given, with its type and a
   // shape that fits the declared one, and one number for each symbol: otherwise
   // error(invalid_argument) that names the input. Throws cancelled / deadline_exceeded when
-  // options.cancel says so, resource_exhausted beyond the memory limit.
+  // options.cancel says so, resource_exhausted beyond the memory limit, unimplemented where a shape
+  // depends on data that the model computes (one that depends on an input of at most 64 elements
+  // works, at the cost of planning for each new value). Outputs must not overlap inputs.
   tensor_map run(std::span<const named_input> inputs, const run_options& options = {}) const;
   tensor_map run(std::initializer_list<named_input> inputs, const run_options& options = {}) const;
   tensor_map run(const tensor_map& inputs, const run_options& options = {}) const;

@@ -22,7 +22,7 @@ struct imported_model {
 
 // Versions of the default operator set that this engine knows the meaning of.
 inline constexpr std::int64_t min_opset = 7;
-inline constexpr std::int64_t max_opset = 26;
+inline constexpr std::int64_t max_opset = 28;
 
 // Copies what it needs. Initializers and Constant nodes become constant values; an input with an
 // initializer of its name is that constant. Throws error naming the field of the model.

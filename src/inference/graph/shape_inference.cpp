@@ -111,6 +111,10 @@ void infer_context::fail(std::string_view message) const {
   throw error(errc::invalid_argument, describe(n_), message);
 }
 
+void infer_context::unsupported(std::string_view message) const {
+  throw error(errc::unimplemented, describe(n_), message);
+}
+
 std::int64_t dim_add(std::int64_t a, std::int64_t b) {
   return a < 0 || b < 0 ? unknown_dim : checked_add(a, b, "dimension");
 }

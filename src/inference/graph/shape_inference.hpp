@@ -60,6 +60,8 @@ class infer_context {
   void broadcasts_to(const dims& a, const dims& target) const;
 
   [[noreturn]] void fail(std::string_view message) const;
+  // error(unimplemented): valid, but not supported here.
+  [[noreturn]] void unsupported(std::string_view message) const;
 
  private:
   const node& n_;

@@ -492,7 +492,7 @@ void top_k(infer_context& c) {
 void resize(infer_context& c) {
   const dims* x = c.shape(0);
   if (x == nullptr) return c.set(0, c.type(0));
-  if (c.attributes().has("axes")) c.fail("attribute 'axes' is not supported");
+  if (c.attributes().has("axes")) c.unsupported("attribute 'axes'");
   // Opset 10 has (X, scales); 11 and later have (X, roi, scales, sizes).
   const std::size_t scales_at = c.n().opset < 11 ? 1 : 2;
   dims out(x->size(), unknown_dim);

@@ -59,6 +59,10 @@ void cast(infer_context& c) {
   c.set(0, to, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
 }
 
+void cast_like(infer_context& c) {
+  c.set(0, c.type(1), c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
+}
+
 void dropout(infer_context& c) {
   same_as_first(c);
   c.set(1, element_type::boolean, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
@@ -92,6 +96,7 @@ void add_elementwise_rules(shape_rule_table& table) {
   table["Where"] = {3, 3, 1, where};
   table["Clip"] = {1, 3, 1, clip};
   table["Cast"] = {1, 1, 1, cast};
+  table["CastLike"] = {2, 2, 1, cast_like};
   table["CumSum"] = {2, 2, 1, same_as_first};
   table["Trilu"] = {1, 2, 1, same_as_first};
   table["Dropout"] = {1, 3, 2, dropout};

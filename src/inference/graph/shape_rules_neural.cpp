@@ -240,6 +240,14 @@ void layer_normalization(infer_context& c) {
   c.set(2, element_type::float32, statistics);
 }
 
+void rms_normalization(infer_context& c) {
+  const dims* x = c.shape(0);
+  if (x == nullptr) return c.set(0, c.type(0));
+  c.axis(c.attributes().get_int("axis", -1), x->size());
+  if (const dims* scale = c.shape(1)) c.broadcasts_to(*scale, *x);
+  c.set(0, c.type(0), *x);
+}
+
 // Axes are an attribute in older versions and an input in newer ones; whichever is there counts.
 void reduce(infer_context& c) {
   const dims* x = c.shape(0);
@@ -301,6 +309,7 @@ void add_neural_rules(shape_rule_table& table) {
   table["MatMul"] = {2, 2, 1, matmul};
   table["BatchNormalization"] = {5, 5, 5, batch_normalization};
   table["InstanceNormalization"] = {3, 3, 1, instance_normalization};
+  table["RMSNormalization"] = {2, 2, 1, rms_normalization};
   table["LayerNormalization"] = {2, 3, 3, layer_normalization};
   table["RMSNormalization"] = {2, 2, 1, layer_normalization};
   for (const char* op :

@@ -11,8 +11,8 @@ std::size_t plan_memory(std::vector<planned_buffer>& buffers) {
   constexpr std::size_t alignment = 64;
   std::vector<std::size_t> order(buffers.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-    return buffers[a].bytes > buffers[b].bytes;
+  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return buffers[a].bytes != buffers[b].bytes ? buffers[a].bytes > buffers[b].bytes : a < b;
   });
   std::size_t total = 0;
   std::vector<std::size_t> placed;  // by offset

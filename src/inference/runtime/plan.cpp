@@ -59,6 +59,7 @@ class plan::builder {
     }
     for (std::size_t i = 0; i < g_.inputs.size(); ++i) {
       out_.shapes_[g_.inputs[i]] = out_.input_shapes_[i];
+      known_[g_.inputs[i]] = out_.pinned(i);
     }
     std::vector<inferred> in;
     std::vector<inferred> made;
@@ -78,9 +79,9 @@ class plan::builder {
         const value_id v = n.outputs[k];
         if (v == no_value || made[k].type == element_type::undefined) continue;
         if (!is_concrete(made[k].shape)) {
-          throw error(errc::unimplemented, describe(n),
-                      "the shape of its output '" + g_.values[v].name +
-                          "' depends on data that is computed at run time");
+          throw data_dependent_shape(errc::unimplemented, describe(n),
+                                     "the shape of its output '" + g_.values[v].name +
+                                         "' depends on data that is computed at run time");
         }
         out_.shapes_[v] = *made[k].shape;
       }
@@ -285,8 +286,9 @@ class plan::builder {
   std::vector<planned_buffer> buffers_;
 };
 
-plan::plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit)
-    : program_(p), input_shapes_(std::move(input_shapes)) {
+plan::plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit,
+           std::vector<tensor> pinned)
+    : program_(p), input_shapes_(std::move(input_shapes)), pinned_(std::move(pinned)) {
   builder(*this, memory_limit).build();
 }
 

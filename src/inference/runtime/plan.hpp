@@ -32,17 +32,30 @@ struct workspace {
   std::vector<tensor> spare_outputs;  // for outputs that the caller does not want
 };
 
+// Thrown by a plan when a shape depends on the values of inputs, which it was not given.
+class data_dependent_shape : public error {
+ public:
+  using error::error;
+};
+
 // Every shape is known, what depends only on shapes is computed, and every buffer has its place.
 // Immutable but for its stock of workspaces; runs may overlap.
 class plan {
  public:
   // Throws error(resource_exhausted) if the arena and the outputs take more than the limit, and
-  // error(unimplemented) if a shape depends on data. The program must outlive the plan.
-  plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit);
+  // data_dependent_shape. Pinned are inputs (by index; empty: none) whose values the plan may rely
+  // on: it is then good for exactly these values. The program must outlive the plan.
+  plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit,
+       std::vector<tensor> pinned = {});
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
 
   const std::vector<shape_type>& input_shapes() const noexcept { return input_shapes_; }
+  // The value an input must have; null if any will do.
+  const tensor* pinned(std::size_t i) const noexcept {
+    return i < pinned_.size() && pinned_[i].type() != element_type::undefined ? &pinned_[i]
+                                                                              : nullptr;
+  }
   element_type output_type(std::size_t i) const noexcept { return outputs_[i].type; }
   const shape_type& output_shape(std::size_t i) const noexcept { return outputs_[i].shape; }
   std::size_t arena_bytes() const noexcept { return arena_bytes_; }
@@ -81,6 +94,7 @@ class plan {
 
   const program& program_;
   std::vector<shape_type> input_shapes_;
+  std::vector<tensor> pinned_;
   std::vector<dims> shapes_;      // by value; slots point into it
   std::deque<tensor> evaluated_;  // what was computed while planning
   std::vector<step> steps_;

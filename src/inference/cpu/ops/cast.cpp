@@ -120,6 +120,9 @@ std::unique_ptr<kernel> compile_cast(const compile_context& c) {
 
 }  // namespace
 
-void register_cast(op_registry& registry) { registry.add("Cast", {compile_cast}, 6); }
+void register_cast(op_registry& registry) {
+  registry.add("Cast", {compile_cast}, 6);
+  registry.add("CastLike", {compile_cast}, 15);
+}
 
 }  // namespace mizzen::inference::detail

@@ -16,13 +16,15 @@ enum class rounding { prefer_floor, prefer_ceil, floor, ceil };
 // Source coordinate of an output index. Source: ONNX Resize, coordinate_transformation_mode.
 double coordinate(transform t, std::int64_t x, double scale, std::int64_t in, std::int64_t out) {
   const auto at = static_cast<double>(x);
+  // Not rounded, as the reference implementation has it.
+  const double resized = static_cast<double>(in) * scale;
   switch (t) {
     case transform::half_pixel:
       return (at + 0.5) / scale - 0.5;
     case transform::pytorch_half_pixel:
       return out > 1 ? (at + 0.5) / scale - 0.5 : 0.0;
     case transform::align_corners:
-      return out > 1 ? at * static_cast<double>(in - 1) / static_cast<double>(out - 1) : 0.0;
+      return resized != 1.0 ? at * static_cast<double>(in - 1) / (resized - 1.0) : 0.0;
     case transform::asymmetric:
       return at / scale;
   }

@@ -113,7 +113,7 @@ std::unique_ptr<kernel> compile_mod(const compile_context& c) {
   const bool fmod = c.n.attributes.get_int("fmod", 0) != 0;
   const element_type type = c.input_type(0);
   if (!fmod && (type == element_type::float32 || type == element_type::float64)) {
-    c.invalid("needs the attribute fmod = 1 for floating point");
+    c.unsupported("needs the attribute fmod = 1 for floating point");
   }
   return for_number_type(c, [&]<typename T>() -> std::unique_ptr<kernel> {
     return std::make_unique<binary_kernel<T>>(c, fmod ? binary_op::fmod : binary_op::mod);

@@ -48,11 +48,16 @@ class depth_space_kernel final : public kernel {
       const rank_array source{dense[0], dense[ch], dense[4], dense[row], dense[5], dense[row + 1]};
       copy(c, source, {in[0], channels, in[2], block_, in[3], block_});
     } else {
-      // [N, C, H', b, W', b] read as [N, b, b, C, H', W'].
+      // [N, C, H', b, W', b] read as [N, b, b, C, H', W'] (DCR) or [N, C, b, b, H', W'] (CRD).
       const std::array<std::int64_t, 6> split{in[0], in[1], out[2], block_, out[3], block_};
       const rank_array dense = dense_strides(split);
-      const rank_array source{dense[0], dense[3], dense[5], dense[1], dense[2], dense[4]};
-      copy(c, source, {in[0], block_, block_, in[1], out[2], out[3]});
+      if (column_row_) {
+        const rank_array source{dense[0], dense[1], dense[3], dense[5], dense[2], dense[4]};
+        copy(c, source, {in[0], in[1], block_, block_, out[2], out[3]});
+      } else {
+        const rank_array source{dense[0], dense[3], dense[5], dense[1], dense[2], dense[4]};
+        copy(c, source, {in[0], block_, block_, in[1], out[2], out[3]});
+      }
     }
   }
 

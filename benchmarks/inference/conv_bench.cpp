@@ -1,4 +1,4 @@
-// Convolutions of known networks on one thread: GFLOP/s of the plain and of the blocked layout.
+// Convolutions of known networks on one thread: GFLOP/s.
 #include "inference/cpu/kernels/conv.hpp"
 
 #include <benchmark/benchmark.h>
@@ -53,7 +53,7 @@ double operations(const conv_shape& s) {
                                    s.in_per_group() * s.window.taps());
 }
 
-void plain(benchmark::State& state, isa level, const conv_shape& s) {
+void convolve(benchmark::State& state, isa level, const conv_shape& s) {
   const kernel_table& kernels = kernels_for(level);
   thread_pool pool(1);
   const std::vector<float> x(s.batch * s.in_channels * s.window.in_size(), 0.5F);
@@ -76,9 +76,9 @@ int main(int argc, char** argv) {
   for (const isa level : {isa::avx512, isa::avx2, isa::generic}) {
     if (level > detect_isa()) continue;
     for (const layer& l : layers()) {
-      const std::string name = "conv/" + std::string(to_string(level)) + "/plain/" + l.name;
+      const std::string name = "conv/" + std::string(to_string(level)) + "/" + l.name;
       benchmark::RegisterBenchmark(name.c_str(), [&l, level](benchmark::State& state) {
-        plain(state, level, l.shape);
+        convolve(state, level, l.shape);
       })->Unit(benchmark::kMicrosecond);
     }
   }

@@ -25,7 +25,8 @@ namespace mizzen::pipelines::detail {
 struct stored_artifact {
   artifact value;
   std::string type;
-  std::string digest;  // of the content; empty if there is none or it was not asked for
+  std::string digest;     // of the content; empty if there is none or it was not asked for
+  std::string name = {};  // "<pipeline>/<task>.<output>": what lineage calls it; not kept
 };
 
 struct stored_outputs {

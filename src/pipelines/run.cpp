@@ -1,6 +1,7 @@
 // The in-process runner: threads, clock and files around the scheduler.
 #include "pipelines/cache.hpp"
 #include "pipelines/files.hpp"
+#include "pipelines/lineage.hpp"
 #include "pipelines/scheduler.hpp"
 
 #include <mizzen/core/cpu.hpp>
@@ -120,6 +121,8 @@ class runner {
         run_id_(options.run_id.empty() ? random_hex_id() : options.run_id),
         folder_(root_ / graph_.name / run_id_),
         cache_(root_, options.log),
+        digests_(options.cache || options.tracking != nullptr),
+        lineage_(options.tracking, options.log),
         scheduler_(graph_, std::move(arguments),
                    {options.fail_fast, options.cancel.deadline.time_point()}) {}
 
@@ -318,12 +321,21 @@ class runner {
           if (auto found = cache_.find(outcome.cache_key, component, origin(work), cancel)) {
             outcome.outputs = std::move(*found);
             outcome.cached = true;
-            return outcome;
           }
         }
       }
-      step_values values = call_step(work, component, cancel);
-      outcome.outputs = keep_outputs(work, component, std::move(values), cancel);
+      const std::string node = lineage_.step(
+          graph_.name + "/" + work.label, outcome.cache_key.empty() ? run_id_ : outcome.cache_key,
+          {{"run_id", run_id_}, {"component", component.name}}, work.artifacts);
+      if (!outcome.cached) {
+        step_values values = call_step(work, component, cancel, node);
+        outcome.outputs = keep_outputs(work, component, std::move(values), cancel);
+      }
+      for (auto& [name, artifact] : outcome.outputs.artifacts) {
+        artifact.name = graph_.name + "/" + work.label + "." + name;
+      }
+      lineage_.outputs(node, outcome.outputs);
+      if (outcome.cached) return outcome;
       if (cache) add_to_cache(outcome, work);
     } catch (...) {
       outcome.error = std::current_exception();
@@ -333,7 +345,7 @@ class runner {
   }
 
   step_values call_step(const attempt& work, const component_spec& component,
-                        const cancellation& cancel) {
+                        const cancellation& cancel, const std::string& lineage_node) {
     step_values values;
     values.parameters = work.parameters;
     for (const auto& [name, list] : work.artifacts) {
@@ -362,7 +374,8 @@ class runner {
                      .cancel = cancel,
                      .log = options_.log,
                      .scratch = clean->path,
-                     .progress = [this, &work](std::string_view text) { progress(work, text); }});
+                     .progress = [this, &work](std::string_view text) { progress(work, text); },
+                     .lineage_node = lineage_node});
     definition_.steps[work.start.task](values, context);
     return values;
   }
@@ -507,6 +520,7 @@ class runner {
     result.pipeline = graph_.name;
     result.run_id = run_id_;
     result.folder = folder_;
+    result.lineage_error = lineage_.problem();
     result.cancelled = cancelled_;
     for (const unit_id unit : scheduler_.all_tasks()) {
       record& kept = records_[unit];
@@ -537,7 +551,8 @@ class runner {
   const std::string run_id_;
   const fs::path folder_;
   const cache_store cache_;
-  const bool digests_ = true;
+  const bool digests_;  // of artifacts; needed by the cache and by lineage
+  lineage_recorder lineage_;
   std::stop_source stop_;  // what the steps see
 
   std::mutex mutex_;  // guards what follows

@@ -24,6 +24,7 @@ class context {
     mizzen::logger log;
     std::filesystem::path scratch;
     std::function<void(std::string_view)> progress;
+    std::string lineage_node;
   };
 
   explicit context(state values);
@@ -45,6 +46,10 @@ class context {
 
   // An empty folder of this attempt, removed after it. Made at the first call.
   std::filesystem::path scratch() const;
+
+  // The id of this task's node in the lineage graph of run_options::tracking, for a step that links
+  // more to it (a run, a model version); empty without tracking.
+  const std::string& lineage_node() const noexcept { return state_.lineage_node; }
 
   // Tells the observer of the run how far the step is: "epoch 3 of 10". Never throws.
   void progress(std::string_view text) const noexcept;

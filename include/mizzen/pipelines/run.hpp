@@ -14,6 +14,10 @@
 #include <string_view>
 #include <vector>
 
+namespace mizzen::tracking {
+class client;
+}
+
 namespace mizzen::pipelines {
 
 enum class task_state { succeeded, cached, failed, skipped, cancelled };
@@ -63,6 +67,11 @@ struct run_options {
   mizzen::cancellation cancel;  // asks running steps to stop and starts no more
   logger log;
   pipelines::observer observer;
+  // Where lineage is recorded: artifact -> step -> artifact, as they are made. Null: nowhere. Must
+  // outlive the run. Nodes: kind "step", name "<pipeline>/<task>", version the cache key (the run
+  // id where there is none); kind "dataset", "model" … by type, name "<pipeline>/<task>.<output>",
+  // version the digest of the content. Edges: "input" and "output".
+  const tracking::client* tracking = nullptr;
 };
 
 struct task_result {
@@ -83,6 +92,7 @@ class [[nodiscard]] run_result {
   std::string run_id;
   std::filesystem::path folder;  // root/<pipeline>/<run id>
   std::chrono::nanoseconds duration{0};
+  std::string lineage_error;       // why some lineage is missing; empty if none is
   bool cancelled = false;          // by the caller, its deadline or fail_fast
   std::vector<task_result> tasks;  // in the order of the graph; iterations in order
 

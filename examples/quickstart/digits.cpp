@@ -3,6 +3,7 @@
 #include <mizzen/core.hpp>
 
 #include <charconv>
+#include <cstdio>
 #include <fstream>
 #include <numeric>
 #include <random>
@@ -62,6 +63,20 @@ void write_csv(const data_set& data, const std::filesystem::path& path) {
   if (!file.flush()) {
     throw mizzen::error(mizzen::errc::unavailable, path.string(), "could not be written");
   }
+}
+
+std::string digest(const data_set& data) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  const auto add = [&hash](const void* bytes, std::size_t size) {
+    for (std::size_t i = 0; i < size; ++i) {
+      hash = (hash ^ static_cast<const unsigned char*>(bytes)[i]) * 0x100000001b3;
+    }
+  };
+  add(data.images.data(), data.images.size() * sizeof(float));
+  add(data.labels.data(), data.labels.size() * sizeof(std::int64_t));
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
 }
 
 split_data split(const data_set& data, std::uint32_t seed) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <string>
 #include <vector>
 
 namespace digits {
@@ -24,6 +25,9 @@ data_set read_csv(const std::filesystem::path& path);
 
 // Writes what read_csv() reads; pixels keep their full precision.
 void write_csv(const data_set& data, const std::filesystem::path& path);
+
+// A short fingerprint of the content (FNV-1a, 16 hexadecimal digits).
+std::string digest(const data_set& data);
 
 struct split_data {
   data_set train, validation, test;

@@ -2,7 +2,8 @@
 //   digits [--data=FILE] [--root=DIR] [--epochs=N] [--failures=N] [--port=N] [--keep] [--graph]
 #include "steps.hpp"
 
-#include <mizzen/mizzen.hpp>
+#include <mizzen/pipelines.hpp>
+#include <mizzen/tracking.hpp>
 
 #include <charconv>
 #include <cstdio>

@@ -9,16 +9,24 @@ prefix="$source/build/quickstart/prefix"
 "$source/tools/install-deps.sh" build
 log="$source/build/quickstart/build.log"
 mkdir -p "$(dirname "$log")"
+# About 1.5 GB per compile; never more than there are cores.
+jobs=$(($(awk '/^MemAvailable/ { print int($2 / 1536000) }' /proc/meminfo)))
+[ "$jobs" -le "$(nproc)" ] || jobs=$(nproc)
+[ "$jobs" -ge 1 ] || jobs=1
+
+trap 'tail -n 40 "$log"' ERR
+echo "building Mizzen (details: build/quickstart/build.log) …"
 {
-  echo "building Mizzen (details: build/quickstart/build.log) …"
   cmake -S "$source" -B "$source/build/quickstart/mizzen" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DMIZZEN_TESTS=OFF -DMIZZEN_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX="$prefix" >"$log" 2>&1
-  cmake --build "$source/build/quickstart/mizzen" >>"$log" 2>&1
-  cmake --install "$source/build/quickstart/mizzen" >>"$log" 2>&1
-  echo "building the quickstart against it …"
+    -DMIZZEN_TESTS=OFF -DMIZZEN_EXAMPLES=OFF -DCMAKE_INSTALL_PREFIX="$prefix"
+  cmake --build "$source/build/quickstart/mizzen" -j "$jobs"
+  cmake --install "$source/build/quickstart/mizzen"
+} >"$log" 2>&1
+echo "building the quickstart against it …"
+{
   cmake -S "$here" -B "$source/build/quickstart/digits" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DCMAKE_PREFIX_PATH="$prefix" >>"$log" 2>&1
-  cmake --build "$source/build/quickstart/digits" >>"$log" 2>&1
-} || { tail -n 40 "$log"; exit 1; }
+    -DCMAKE_PREFIX_PATH="$prefix"
+  cmake --build "$source/build/quickstart/digits" -j "$jobs"
+} >>"$log" 2>&1
 
 exec "$source/build/quickstart/digits/digits" "$@"

@@ -146,13 +146,14 @@ void serve(serve_io& io, mz::step_context& context) {
   std::size_t right = 0;
   for (std::size_t row = 0; row < test.size(); ++row) {
     context.cancel().check(context.task());
-    const auto image = mz::serving::tensor::of(
-        "pixels", {1, pixels}, std::span<const float>(test.images).subspan(row * pixels, pixels));
+    const auto image = mz::tensor::view(
+        std::span<const float>(test.images).subspan(row * pixels, pixels), {1, pixels});
     const auto start = std::chrono::steady_clock::now();
-    const auto outputs = client.infer(model_name, {image});
+    const auto outputs = client.infer(model_name, {{"pixels", image}});
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     latencies.push_back(took.count());
-    right += best_class(outputs.at(0).values<float>()) == static_cast<std::size_t>(test.labels[row])
+    right += best_class(outputs.at("probabilities").data<float>()) ==
+                     static_cast<std::size_t>(test.labels[row])
                  ? 1
                  : 0;
   }
@@ -188,16 +189,16 @@ mz::pipeline make_pipeline(const std::string& csv, const std::string& tracking_u
 
     // The candidates are trained and evaluated side by side.
     auto [fit, check] = p.for_each(std::vector{24, 64}, [&](auto hidden) {
-      auto fit = p.add(train, {.train = data->train,
-                               .validation = data->validation,
-                               .hidden = hidden,
-                               .epochs = epochs,
-                               .tracking_uri = tracking_uri});
-      auto check = p.add(evaluate, {.model = fit->model,
-                                    .test = data->test,
-                                    .run_id = fit->run_id,
-                                    .tracking_uri = tracking_uri});
-      return std::pair(fit, check);
+      auto trained = p.add(train, {.train = data->train,
+                                   .validation = data->validation,
+                                   .hidden = hidden,
+                                   .epochs = epochs,
+                                   .tracking_uri = tracking_uri});
+      auto evaluated = p.add(evaluate, {.model = trained->model,
+                                        .test = data->test,
+                                        .run_id = trained->run_id,
+                                        .tracking_uri = tracking_uri});
+      return std::pair(trained, evaluated);
     });
 
     auto best = p.add(gate, {.accuracies = p.collect(check->accuracy),

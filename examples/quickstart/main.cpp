@@ -1,6 +1,5 @@
 // One C++ program: a pipeline on real data that is tracked, gated, registered and served.
 //   digits [--data=FILE] [--root=DIR] [--epochs=N] [--failures=N] [--port=N] [--keep] [--graph]
-//   [--verbose]
 #include "steps.hpp"
 
 #include <mizzen/pipelines.hpp>
@@ -9,9 +8,7 @@
 #include <charconv>
 #include <cstdio>
 #include <filesystem>
-#include <functional>
 #include <iostream>
-#include <map>
 #include <string>
 
 namespace mz = mizzen;
@@ -27,7 +24,6 @@ struct options {
   std::uint16_t port = 8080;
   bool keep = false;
   bool graph = false;
-  bool verbose = false;
 };
 
 template <typename T>
@@ -61,28 +57,12 @@ options parse(int argc, char** argv) {
       result.keep = true;
     else if (flag == "--graph")
       result.graph = true;
-    else if (flag == "--verbose")
-      result.verbose = true;
     else
       throw mz::error(mz::errc::invalid_argument, flag,
                       "unknown; there are --data=FILE --root=DIR "
-                      "--epochs=N --failures=N --port=N --keep --graph --verbose");
+                      "--epochs=N --failures=N --port=N --keep --graph");
   }
   return result;
-}
-
-// One line per finished task and retry, and for what the steps say: every tenth word of each, or
-// all.
-mz::pipelines::observer reporter(bool verbose) {
-  return [verbose, print = mz::pipelines::progress_printer(),
-          said = std::map<std::string, int, std::less<>>()](
-             const mz::pipelines::event& event) mutable {
-    print(event);
-    if (event.what != mz::pipelines::event::kind::task_progress) return;
-    if (int& count = said[std::string(event.task)]; ++count % 10 == 0 || verbose) {
-      std::cerr << "      " + std::string(event.task) + "  " + std::string(event.text) + "\n";
-    }
-  };
 }
 
 int run(const options& chosen) {
@@ -95,9 +75,9 @@ int run(const options& chosen) {
     return 0;
   }
 
-  const auto result =
-      mz::pipelines::run(pipeline, {{"epochs", chosen.epochs}, {"failures", chosen.failures}},
-                         {.root = root / "pipelines", .observer = reporter(chosen.verbose)});
+  const auto result = mz::pipelines::run(
+      pipeline, {{"epochs", chosen.epochs}, {"failures", chosen.failures}},
+      {.root = root / "pipelines", .observer = mz::pipelines::progress_printer()});
   result.check();
 
   const auto accuracy = result.value_of<double>("gate", "accuracy");
@@ -106,7 +86,7 @@ int run(const options& chosen) {
                 100 * accuracy);
     return 1;
   }
-  const auto version = result.value_of<int>("register_version", "version");
+  const auto version = result.value_of<int>("register", "version");
   const mz::tracking::client tracking(store);
   const auto champion = tracking.get_model_version(digits::model_name, version);
   const auto lineage = tracking.lineage();

@@ -78,8 +78,10 @@ void train(train_io& io, mz::step_context& context) {
         net.train_epoch(data, 32, static_cast<float>(io.rate), static_cast<std::uint32_t>(epoch));
     const double accuracy = net.accuracy(validation);
     run.log_metrics({{"loss", loss}, {"validation_accuracy", accuracy}}, {.step = epoch});
-    context.progress("epoch " + std::to_string(epoch + 1) + " of " + std::to_string(*io.epochs) +
-                     ", loss " + std::to_string(loss));
+    if ((epoch + 1) % 10 == 0) {
+      context.progress("epoch " + std::to_string(epoch + 1) + " of " + std::to_string(*io.epochs) +
+                       ", loss " + std::to_string(loss));
+    }
   }
 
   save_onnx(net, io.model->path());

@@ -1,7 +1,7 @@
 """Kills the quickstart with SIGKILL in mid-training, many times: kill_test.py PROGRAM [TIMES]
 
-After each kill the store must open, be whole, hold every metric that was acknowledged before the kill (the program reports an
-epoch only after log_metrics has returned), and show the run as not finished.
+After each kill the store must open, be whole, hold every metric that was acknowledged before the kill (the program reports
+an epoch only after log_metrics has returned), and show the run as not finished.
 """
 import pathlib
 import random
@@ -15,11 +15,11 @@ import time
 
 program, times = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10
 random.seed(times)
-REPORT = re.compile(rb"train\[(\d)\] +epoch (\d+) of")
+REPORT = re.compile(rb"train\[(\d)\]: epoch (\d+) of")
 
 
 def kill_once(root: pathlib.Path) -> int:
-    process = subprocess.Popen([program, f"--root={root}", "--epochs=1000000", "--verbose"],
+    process = subprocess.Popen([program, f"--root={root}", "--epochs=1000000"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     try:
         # From the first acknowledged epoch on, at any moment.
@@ -30,14 +30,13 @@ def kill_once(root: pathlib.Path) -> int:
         time.sleep(random.random() * 0.5)
     finally:
         process.send_signal(signal.SIGKILL)
-    # What was in the pipe at the kill counts too. A line cut off by the kill was still acknowledged
-    # only if its number is whole, so it is left out.
+    # What was in the pipe at the kill counts too; a line that the kill cut off does not.
     lines = (first + process.stderr.read()).split(b"\n")[:-1]
     assert process.wait() == -signal.SIGKILL
     acknowledged = {}
     for line in lines:
         if match := REPORT.search(line):
-            acknowledged.setdefault(int(match[1]), set()).add(int(match[2]) - 1)
+            acknowledged[int(match[1])] = set(range(int(match[2])))
     assert acknowledged
 
     store = sqlite3.connect(root / "mlflow.db")
@@ -51,7 +50,7 @@ def kill_once(root: pathlib.Path) -> int:
             stored = {step for (step,) in store.execute("SELECT step FROM metrics WHERE run_uuid = ? AND key = ?",
                                                         (run_id, key))}
             assert not steps - stored, f"{key}: acknowledged but lost: {sorted(steps - stored)[:5]}"
-            # The engine may have written points whose report was not out yet, but nothing out of order.
+            # The program may have written points whose report was not out yet, but nothing out of order.
             assert stored == set(range(len(stored))), f"{key}: holes"
             latest = store.execute("SELECT step FROM latest_metrics WHERE run_uuid = ? AND key = ?", (run_id, key))
             assert latest.fetchone() == (len(stored) - 1,)

@@ -19,11 +19,13 @@ asio::awaitable<mz::http::response> echo(mz::http::request request) {
 int main() {
   using namespace std::chrono_literals;
   asio::io_context loop;
+  // --8<-- [start:readme]
   mz::http::server server(loop.get_executor(), {.host = "127.0.0.1", .port = 0}, echo);
   std::thread thread([&] { loop.run(); });  // ends when the server has drained
 
   mz::http::blocking_client client;
   const mz::http::response answer = client.post(server.url() + "/echo", "text/plain", "hello");
+  // --8<-- [end:readme]
   std::cout << server.url() << " says " << answer.status << ": " << answer.body << '\n';
 
   auto drained = asio::co_spawn(loop, server.drain(mz::deadline::after(10s)), asio::use_future);

@@ -20,12 +20,14 @@ int main() {
       .output("scores", element_type::float32, {"n", 2});
   model.save(path);
 
+  // --8<-- [start:readme]
   const auto session = mz::inference::session::load(path, {.threads = 1});
   for (const auto& input : session.inputs()) {
     std::printf("takes %s: %s\n", input.name.c_str(), to_string(input).c_str());
   }
   const auto outputs = session.run({{"points", mz::tensor::copy<float>({1, 2, -3, 1}, {2, 2})}});
   const auto scores = outputs.at("scores").data<float>();
+  // --8<-- [end:readme]
   std::printf("(1, 2) is positive with %.4f, (-3, 1) with %.4f\n", static_cast<double>(scores[1]),
               static_cast<double>(scores[3]));
   std::filesystem::remove(path);

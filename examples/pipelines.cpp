@@ -33,6 +33,7 @@ BOOST_DESCRIBE_STRUCT(publish_io, (), (score))
 void publish(publish_io& io) { std::cout << "published with score " << *io.score << '\n'; }
 
 int main() {
+  // --8<-- [start:readme]
   const mz::pipeline search{
       "search", [](mz::pipeline_builder& p) {
         auto seeds = p.parameter<std::vector<int>>("seeds", {1, 2, 5});
@@ -41,6 +42,7 @@ int main() {
         auto top = p.add(best, {.scores = p.collect(fits->score)});
         p.when(top->score > 0.9, [&] { p.add(publish, {.score = top->score}); });
       }};
+  // --8<-- [end:readme]
   std::cout << to_mermaid(search.graph());
   const auto root = std::filesystem::temp_directory_path() / "mizzen-example-pipelines";
   for (int i = 0; i < 2; ++i) {

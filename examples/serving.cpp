@@ -15,6 +15,7 @@ int main() {
   builder.input("a", float32, {"n"}).input("b", float32, {"n"}).output("sum", float32, {"n"});
   builder.node("Add", {"a", "b"}, {"sum"});
 
+  // --8<-- [start:readme]
   mz::serving::server server({.port = 0});
   server.add_model("adder", "1", mz::inference::session::load(builder.bytes()));
   server.start();
@@ -23,6 +24,7 @@ int main() {
   const auto a = mz::tensor::copy(std::vector<float>{1, 2}, {2});
   const auto b = mz::tensor::copy(std::vector<float>{10, 20}, {2});
   const auto outputs = client.infer("adder", {{"a", a}, {"b", b}});
+  // --8<-- [end:readme]
   const auto sum = outputs.at("sum").data<float>();
   std::cout << server.url() << "/v2/models/adder: " << sum[0] << ' ' << sum[1] << '\n';
 

@@ -14,6 +14,7 @@ int main() {
       std::filesystem::temp_directory_path() / ("mizzen-tracking-" + std::to_string(getpid()));
   mz::tracking::client client({.uri = (folder / "mlflow.db").string()});
 
+  // --8<-- [start:readme]
   auto run = client.start_run("digits", {.name = "first", .params = {{"rate", "0.1"}}});
   run.log_input({.name = "digits", .digest = "1797-rows"}, {.context = "training"});
   for (int epoch = 0; epoch < 10; ++epoch) {
@@ -24,6 +25,7 @@ int main() {
   matrix.add(1, 1);
   run.log_text(to_svg(matrix, {.title = "test split"}), "confusion.svg");
   run.finish();
+  // --8<-- [end:readme]
 
   const auto record = client.get_run(run.id());
   std::cout << client.uri() << "\nrun " << record.name << ": "

@@ -75,9 +75,12 @@ int run(const options& chosen) {
     return 0;
   }
 
-  const auto result = mz::pipelines::run(
-      pipeline, {{"epochs", chosen.epochs}, {"failures", chosen.failures}},
-      {.root = root / "pipelines", .observer = mz::pipelines::progress_printer()});
+  const mz::tracking::client tracking(store);
+  const auto result =
+      mz::pipelines::run(pipeline, {{"epochs", chosen.epochs}, {"failures", chosen.failures}},
+                         {.root = root / "pipelines",
+                          .observer = mz::pipelines::progress_printer(),
+                          .tracking = &tracking});
   result.check();
 
   const auto accuracy = result.value_of<double>("gate", "accuracy");
@@ -87,7 +90,6 @@ int run(const options& chosen) {
     return 1;
   }
   const auto version = result.value_of<int>("register", "version");
-  const mz::tracking::client tracking(store);
   const auto champion = tracking.get_model_version(digits::model_name, version);
   const auto lineage = tracking.lineage();
   const auto node = lineage.find("model_version", digits::model_name, std::to_string(version));

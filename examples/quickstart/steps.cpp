@@ -66,6 +66,9 @@ void train(train_io& io, mz::step_context& context) {
 
   mz::tracking::client tracking(io.tracking_uri);
   auto run = tracking.start_run("digits", {.name = context.task()});
+  auto lineage = tracking.lineage();
+  lineage.link(context.lineage_node(),
+               lineage.record({.kind = "run", .name = run.name(), .version = run.id()}), "started");
   run.log_input(describe(data, "digits-train", io.train->path()), {.context = "training"});
   run.log_param("hidden", *io.hidden);
   run.log_param("epochs", *io.epochs);

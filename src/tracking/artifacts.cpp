@@ -98,7 +98,7 @@ void replace_file(const fs::path& target, const std::function<void(int)>& fill) 
 void copy_one(const fs::path& source, const fs::path& target) {
   const file_descriptor in(source, O_RDONLY);
   replace_file(target, [&](int out) {
-    std::vector<std::byte> buffer(256 * 1024);
+    std::vector<std::byte> buffer(std::size_t{256} * 1024);
     for (;;) {
       const auto got = ::read(in.get(), buffer.data(), buffer.size());
       if (got < 0) {

@@ -371,6 +371,7 @@ std::vector<registered_model> store::list_registered_models() {
       while (row.step()) names.push_back(row.text(0));
     }
     std::vector<registered_model> models;
+    models.reserve(names.size());
     for (const std::string& name : names) models.push_back(*registered_model_by_name(on, name));
     return models;
   });

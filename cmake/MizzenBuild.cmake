@@ -55,6 +55,10 @@ function(mizzen_build_settings target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 reports false positives of these two in its own headers under the sanitizers.
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized -Wno-restrict)
+    if(MIZZEN_SANITIZE MATCHES "thread")
+      # Asio's fences, once for each instantiation; see tests/tsan_suppressions.txt.
+      target_compile_options(${target} PRIVATE -Wno-tsan)
+    endif()
   endif()
   if(MIZZEN_WERROR)
     target_compile_options(${target} PRIVATE -Werror)

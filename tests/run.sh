@@ -78,7 +78,7 @@ if [ "$preset" = tsan ]; then
   else
     echo "note: address randomisation cannot be switched off here (setarch -R): ThreadSanitizer may refuse to start"
   fi
-  export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
+  export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1:suppressions=$PWD/tests/tsan_suppressions.txt}
 fi
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 

@@ -157,7 +157,9 @@ struct tap_layout {
   std::size_t size;  // floats of the copy
 };
 
-// Adds one input plane's part to one output plane; the first one begins with the bias.
+// Adds one input plane's part to one output plane; the first one begins with the bias. The taps of
+// one output line that lie inside the input are adjacent weights, since its lines follow each
+// other.
 class plane_sum {
  public:
   static constexpr std::size_t most_taps = 256;
@@ -218,8 +220,6 @@ class plane_sum {
   std::ptrdiff_t offsets_[most_taps];
 };
 
-// The taps that plane_sum lists are adjacent weights only while no line between is left out: lines
-// inside the input always follow each other.
 void conv_by_rows(const kernel_table& kernels, thread_pool& pool, const conv_call& call,
                   float* scratch) {
   const conv_shape& s = call.shape;

@@ -61,7 +61,8 @@ struct activation {
   float beta = 0;
 };
 
-// Element-wise functions of two floats that have a vector form. min and max propagate NaN.
+// Element-wise functions of two numbers; up to max they have a vector form for floats. min and max
+// propagate NaN.
 enum class binary_op { add, sub, mul, div, min, max, pow, mod, fmod };
 
 // Reductions over a run of floats. max and min propagate NaN.

@@ -13,8 +13,11 @@ if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
       -Wno-uninitialized)
   endif()
 endif()
-# The tiles live in registers only when their loops are unrolled and the arrays dissolved.
-set_property(SOURCE ${isa_sources} APPEND PROPERTY COMPILE_OPTIONS -O3)
+# The tiles live in registers only when their loops are unrolled and the arrays dissolved. Under a
+# sanitizer that takes minutes to compile and wins nothing.
+if(NOT MIZZEN_SANITIZE)
+  set_property(SOURCE ${isa_sources} APPEND PROPERTY COMPILE_OPTIONS -O3)
+endif()
 
 list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/isa.cpp

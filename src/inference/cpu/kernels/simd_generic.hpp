@@ -85,8 +85,16 @@ inline vec select(mask m, vec yes, vec no) { return m != 0 ? yes : no; }
 inline ivec to_int(vec a) { return __builtin_convertvector(a, ivec); }
 inline vec to_float(ivec a) { return __builtin_convertvector(a, vec); }
 inline ivec isplat(std::int32_t x) { return ivec{x, x, x, x}; }
-inline ivec iadd(ivec a, ivec b) { return a + b; }
-inline ivec isub(ivec a, ivec b) { return a - b; }
+// Unsigned, so that wrapping around is defined.
+using uvec = std::uint32_t __attribute__((vector_size(16)));
+inline ivec iadd(ivec a, ivec b) {
+  return __builtin_convertvector(
+      __builtin_convertvector(a, uvec) + __builtin_convertvector(b, uvec), ivec);
+}
+inline ivec isub(ivec a, ivec b) {
+  return __builtin_convertvector(
+      __builtin_convertvector(a, uvec) - __builtin_convertvector(b, uvec), ivec);
+}
 inline ivec iand(ivec a, ivec b) { return a & b; }
 template <int N>
 inline ivec shift_left(ivec a) {

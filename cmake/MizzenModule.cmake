@@ -28,7 +28,9 @@ function(mizzen_add_module name)
     EXPORT_NAME ${name}
     DEFINE_SYMBOL ""  # shared and static objects are the same: one compile serves both
     VERSION ${PROJECT_VERSION}
-    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+    SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+    # As shared libraries in a private prefix, they find one another.
+    INSTALL_RPATH "\$ORIGIN")
   target_include_directories(${target}
     PUBLIC $<BUILD_INTERFACE:${mizzen_SOURCE_DIR}/include>
            $<INSTALL_INTERFACE:include>

@@ -142,6 +142,7 @@ std::size_t message_parser<is_request>::put(std::string_view data) {
 template <bool is_request>
 void message_parser<is_request>::put_eof() {
   if (impl_->failure || impl_->is_done()) return;
+  if (!impl_->got_some()) return impl_->fail(400, "the connection ended before a message");
   beast::error_code ec;
   impl_->put_eof(ec);
   if (ec) impl_->fail(ec);

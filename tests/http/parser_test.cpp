@@ -137,6 +137,13 @@ TEST(ResponseParser, ACutBodyIsNotAWholeOne) {
   EXPECT_TRUE(parser.failure().has_value());
 }
 
+TEST(ResponseParser, NothingAtAllIsAFailure) {
+  response_parser parser(limits);
+  parser.put_eof();
+  EXPECT_FALSE(parser.done());
+  EXPECT_TRUE(parser.failure().has_value());
+}
+
 TEST(ResponseParser, HeadHasNoBody) {
   response_parser parser(limits);
   parser.expect_no_body();

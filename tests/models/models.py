@@ -219,8 +219,17 @@ def main():
         coarse = rng.uniform(-1, 1, (shape[0], 3, shape[2] // 8 + 1, shape[3] // 8 + 1))
         return {"x": np.kron(coarse, np.ones((8, 8)))[:, :, :shape[2], :shape[3]].astype(np.float32)}
 
+    def page(n, height, width):
+        # Rows of dark glyphs on white: on anything else the detector answers 0 everywhere.
+        x = np.full((n, 3, height, width), 2, np.float32)
+        for b in range(n):
+            for top in range(12 + b, height - 14, 28):
+                for left in range(12, width - 12, 9):
+                    x[b, :, top:top + 14, left:left + 6] -= 3.5 * (rng.random((14, 6)) < 0.55)
+        return {"x": x}
+
     write(folder, "ppocrv4_rec", ocr["ppocrv4_rec"], [image(1, 3, 48, 320), image(3, 3, 48, 160)])
-    write(folder, "ppocrv4_det", ocr["ppocrv4_det"], [image(1, 3, 96, 160), image(2, 3, 64, 64)])
+    write(folder, "ppocrv4_det", ocr["ppocrv4_det"], [page(1, 96, 160), page(2, 64, 96)])
     write(folder, "ppocrv4_cls", ocr["ppocrv4_cls"], [image(1, 3, 48, 192), image(4, 3, 48, 192)])
     write(folder, "digits", digits(rng), [{"pixels": rng.uniform(0, 1, (n, 64)).astype(np.float32)} for n in (1, 37)])
     (folder / ".complete").touch()

@@ -39,7 +39,11 @@ def skipped(path):
 def main():
     closing = []
     for line in sys.stdin:
-        if closing or CLOSING.match(line):
+        if CLOSING.match(line):
+            # What was held back so far was the end of a ctest that a failed test had run.
+            sys.stdout.writelines(closing)
+            closing = [line]
+        elif closing:
             closing.append(line)
         else:
             sys.stdout.write(line)

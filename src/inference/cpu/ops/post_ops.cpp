@@ -14,8 +14,7 @@ bool accepts_any_post_op(const compile_context& context, const post_op& op) {
   if (context.output_type(0) != element_type::float32) return false;
   const auto binary = std::count_if(context.n.post_ops.begin(), context.n.post_ops.end(),
                                     [](const post_op& p) { return is_binary(p.kind); });
-  // One place stays free: Gemm adds its own C as a further step.
-  return !is_binary(op.kind) || static_cast<std::size_t>(binary) + 1 < post_op_run::most_binary;
+  return !is_binary(op.kind) || static_cast<std::size_t>(binary) < post_op_run::most_binary;
 }
 
 cpu::activation activation_of(const post_op& op) noexcept {

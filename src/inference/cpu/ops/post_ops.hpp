@@ -24,6 +24,7 @@ cpu::activation activation_of(const post_op& op) noexcept;
 // it applies through apply().
 class post_op_run {
  public:
+  // Of a node; a run has room for one more, because Gemm adds its own C as a step.
   static constexpr std::size_t most_binary = 8;
 
   post_op_run(const cpu::kernel_table& kernels, std::span<const post_op> steps,
@@ -55,7 +56,7 @@ class post_op_run {
   std::span<const post_op> steps_;
   std::size_t output_count_;
   std::size_t last_dimension_;
-  std::array<std::optional<operand>, most_binary> operands_;
+  std::array<std::optional<operand>, most_binary + 1> operands_;
   std::size_t next_ = 0;  // operand of the next binary step
 };
 

@@ -127,6 +127,9 @@ message_parser<is_request>::~message_parser() = default;
 template <bool is_request>
 std::size_t message_parser<is_request>::put(std::string_view data) {
   if (data.empty() || impl_->failure || impl_->is_done()) return 0;
+  // Beast asserts five bytes when it looks at a last chunk for the second time. Less than those of
+  // "0\r\n\r\n" never ends a chunked body, so waiting for them loses nothing.
+  if (impl_->is_header_done() && impl_->chunked() && data.size() < 5) return 0;
   beast::error_code ec;
   const std::size_t taken = impl_->put(boost::asio::buffer(data.data(), data.size()), ec);
   if (ec && ec != beast_error::need_more) {

@@ -128,6 +128,20 @@ TEST(ResponseParser, BodyUntilTheConnectionEnds) {
   EXPECT_EQ(parser.take().body, "some text");
 }
 
+// "0\r\n" and then a single byte: Beast asserts that there are more.
+TEST(RequestParser, AnEmptyChunkedBodyMayComeByteByByte) {
+  for (const std::string_view end : {"\r\n", "Trailer: t\r\n\r\n"}) {
+    const std::string text =
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + std::string(end);
+    for (std::size_t piece = 1; piece <= text.size(); ++piece) {
+      request_parser parser(limits);
+      EXPECT_EQ(feed(parser, text, piece), "") << piece;
+      ASSERT_TRUE(parser.done()) << piece;
+      EXPECT_EQ(parser.take().body, "");
+    }
+  }
+}
+
 TEST(ResponseParser, ACutBodyIsNotAWholeOne) {
   response_parser parser(limits);
   feed(parser, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nsome", 5);

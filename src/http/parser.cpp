@@ -129,7 +129,8 @@ std::size_t message_parser<is_request>::put(std::string_view data) {
   if (data.empty() || impl_->failure || impl_->is_done()) return 0;
   // Beast asserts five bytes when it looks at a last chunk for the second time. Less than those of
   // "0\r\n\r\n" never ends a chunked body, so waiting for them loses nothing.
-  if (impl_->is_header_done() && impl_->chunked() && data.size() < 5) return 0;
+  if (impl_->is_header_done() && impl_->chunked() && data.size() < 5 && data.front() == '0')
+    return 0;
   beast::error_code ec;
   const std::size_t taken = impl_->put(boost::asio::buffer(data.data(), data.size()), ec);
   if (ec && ec != beast_error::need_more) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 namespace mizzen::inference::detail {
 namespace {
@@ -66,19 +67,31 @@ std::int64_t window_output(infer_context& c, const window& w, std::size_t i, std
   return out;
 }
 
+struct grouped_window {
+  window win;
+  std::int64_t group;
+};
+
+// What Conv and ConvTranspose share: ranks, the window and the group.
+grouped_window convolution_window(infer_context& c, const dims& x, const dims& w) {
+  if (x.size() < 3 || w.size() != x.size()) c.fail("input and weights must have one rank ≥ 3");
+  const std::size_t spatial = x.size() - 2;
+  window win = window_of(c, spatial, {w.begin() + 2, w.end()});
+  for (std::size_t i = 0; i < spatial; ++i) {
+    c.merge(win.kernel[i], w[i + 2], "kernel_shape and the weights' shape");
+  }
+  const std::int64_t group = c.attributes().get_int("group", 1);
+  if (group < 1) c.fail("group must be at least 1");
+  return {std::move(win), group};
+}
+
 void conv(infer_context& c) {
   c.same_type({0, 1, 2});
   const dims* x = c.shape(0);
   const dims* w = c.shape(1);
   if (x == nullptr || w == nullptr) return c.set(0, c.type(0));
-  if (x->size() < 3 || w->size() != x->size()) c.fail("input and weights must have one rank ≥ 3");
+  const auto [win, group] = convolution_window(c, *x, *w);
   const std::size_t spatial = x->size() - 2;
-  const window win = window_of(c, spatial, {w->begin() + 2, w->end()});
-  for (std::size_t i = 0; i < spatial; ++i) {
-    c.merge(win.kernel[i], (*w)[i + 2], "kernel_shape and the weights' shape");
-  }
-  const std::int64_t group = c.attributes().get_int("group", 1);
-  if (group < 1) c.fail("group must be at least 1");
   if ((*w)[0] >= 0 && (*w)[0] % group != 0) c.fail("group does not divide the output channels");
   if ((*w)[1] >= 0) c.merge((*x)[1], dim_mul((*w)[1], group), "channels of input and weights");
   if (const dims* b = c.shape(2)) {
@@ -97,14 +110,8 @@ void conv_transpose(infer_context& c) {
   const dims* x = c.shape(0);
   const dims* w = c.shape(1);
   if (x == nullptr || w == nullptr) return c.set(0, c.type(0));
-  if (x->size() < 3 || w->size() != x->size()) c.fail("input and weights must have one rank ≥ 3");
+  const auto [win, group] = convolution_window(c, *x, *w);
   const std::size_t spatial = x->size() - 2;
-  const window win = window_of(c, spatial, {w->begin() + 2, w->end()});
-  for (std::size_t i = 0; i < spatial; ++i) {
-    c.merge(win.kernel[i], (*w)[i + 2], "kernel_shape and the weights' shape");
-  }
-  const std::int64_t group = c.attributes().get_int("group", 1);
-  if (group < 1) c.fail("group must be at least 1");
   c.merge((*x)[1], (*w)[0], "channels of input and weights");
   if ((*w)[0] >= 0 && (*w)[0] % group != 0) c.fail("group does not divide the input channels");
   const auto extra = c.attributes().get_ints("output_padding", dims(spatial, 0));

@@ -1,4 +1,9 @@
 // Front door of mizzen::kubernetes: an asynchronous client of the Kubernetes API.
 #pragma once
 
+#include <mizzen/kubernetes/auth.hpp>
+#include <mizzen/kubernetes/config.hpp>
+#include <mizzen/kubernetes/exec_credential.hpp>
+#include <mizzen/kubernetes/kubeconfig.hpp>
+#include <mizzen/kubernetes/oidc.hpp>
 #include <mizzen/kubernetes/status.hpp>

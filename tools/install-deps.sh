@@ -9,7 +9,7 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache mold git ca-certificates
-       libboost1.81-dev libboost-url1.81-dev libssl-dev libsqlite3-dev nlohmann-json3-dev libyaml-cpp-dev)
+       libboost1.81-dev libboost-url1.81-dev libssl-dev zlib1g-dev libsqlite3-dev nlohmann-json3-dev libyaml-cpp-dev)
 test=(libgtest-dev libgmock-dev libbenchmark-dev libspdlog-dev sqlite3
       python3 python3-dev python3-venv python3-pip
       clang-19 libclang-rt-19-dev clang-format-19)

@@ -3,5 +3,8 @@
 
 #include <mizzen/http/client.hpp>
 #include <mizzen/http/message.hpp>
+#include <mizzen/http/retry.hpp>
 #include <mizzen/http/server.hpp>
+#include <mizzen/http/stream.hpp>
 #include <mizzen/http/tls.hpp>
+#include <mizzen/http/websocket.hpp>

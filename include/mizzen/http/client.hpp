@@ -4,7 +4,9 @@
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/http/message.hpp>
+#include <mizzen/http/stream.hpp>
 #include <mizzen/http/tls.hpp>
+#include <mizzen/http/websocket.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -19,14 +21,29 @@ namespace mizzen::http {
 struct client_options {
   tls_client_options tls = {};
 
+  // Through which every connection goes; empty: none. No environment variable is read.
+  //   http://[user:password@]host[:port]      CONNECT for https, absolute form for http
+  //   https://...                             the same, with TLS to the proxy
+  //   socks5://... , socks5h://...            names are resolved here, or by the proxy
+  std::string proxy = {};
+
   // From name resolution to the end of the TLS handshake.
   std::chrono::milliseconds connect_timeout{10'000};
 
   // A whole request, connecting and retrying included, unless send_options brings an earlier
-  // deadline. Zero: no limit of the client's own.
+  // deadline; for a stream or WebSocket, until its head is there. Zero: no limit of the client's
+  // own.
   std::chrono::milliseconds timeout{30'000};
 
-  // The largest body that is accepted, and the largest header (bytes).
+  // Asks for gzip and decodes it, in requests that do not bring an Accept-Encoding themselves.
+  // Costs the server and the client CPU: worth it on a slow network only.
+  bool gzip = false;
+
+  // The system probes a connection that was quiet this long, and gives it up after three probes
+  // without an answer; zero: never. In whole seconds.
+  std::chrono::seconds tcp_keep_alive{30};
+
+  // The largest body that send accepts (decoded), and the largest header (bytes).
   std::size_t max_body = std::size_t{64} << 20;
   std::size_t max_header = std::size_t{64} << 10;
 
@@ -44,17 +61,34 @@ struct send_options {
   // Stops the request from any thread, or at a deadline. Asio's per-operation cancellation
   // (bind_cancellation_slot, operator||) works as well.
   mizzen::cancellation cancel = {};
+
+  // The longest time without a byte from the server while one is waited for: what tells a half-open
+  // connection from a slow one. Zero: no limit.
+  std::chrono::milliseconds silence{0};
+};
+
+// What client::send, open and upgrade throw, but for upgrade_refused.
+class request_error : public error {
+ public:
+  request_error(const error& what, bool was_sent) : error(what), was_sent_(was_sent) {}
+
+  // False: not one byte of the request has left, so that it can be sent again whatever its method.
+  bool was_sent() const noexcept { return was_sent_; }
+
+ private:
+  bool was_sent_;
 };
 
 // Sends requests over pooled connections. Every status is a response, not an error; redirects are
 // not followed.
 //
-// Errors of send, each naming method and URL:
+// Errors, each a request_error naming method and URL:
 //   invalid_argument   the URL, method or scheme is not one that can be sent
 //   unavailable        name not resolved, refused, reset, or closed before the answer was whole
 //   deadline_exceeded  the deadline or a timeout passed
 //   cancelled          by the caller
-//   unauthenticated    the server's certificate did not verify, or TLS failed
+//   unauthenticated    the server's certificate did not verify, TLS failed, or the proxy wants
+//                      a (different) user and password
 //   resource_exhausted the answer is larger than max_header or max_body
 //   data_loss          the answer is not HTTP
 //
@@ -73,6 +107,15 @@ class client {
   ~client();
 
   boost::asio::awaitable<response> send(request what, send_options options = {});
+
+  // The same, but the body is read by the caller as it arrives, without a limit to its size. The
+  // cancellation and `silence` hold for the whole life of the stream, client_options::timeout until
+  // its head is there.
+  boost::asio::awaitable<response_stream> open(request what, send_options options = {});
+
+  // Opens a WebSocket; the URL's scheme is http or https (ws and wss as well), the method GET.
+  // Throws upgrade_refused when the server answers anything but 101.
+  boost::asio::awaitable<websocket> upgrade(request what, websocket_options options = {});
 
   // Idle connections now in the pool.
   std::size_t idle_connections() const;

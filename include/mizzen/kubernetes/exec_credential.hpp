@@ -31,7 +31,8 @@ struct exec_plugin {
   std::string install_hint = {};
   // Tell the plugin about the cluster (its URL, authorities …) in KUBERNETES_EXEC_INFO.
   bool provide_cluster_info = false;
-  interactive_mode interactive = interactive_mode::if_available;
+  // A v1 plugin in a kubeconfig must say it; without one, v1beta1 means if_available.
+  std::optional<interactive_mode> interactive = interactive_mode::if_available;
 };
 
 // What a plugin hands out: a token, a client certificate with its key (PEM), or both.

@@ -1,7 +1,7 @@
 # mizzen_add_tests(<module> SOURCES <x_test.cpp>... [LINK <targets>...] [LABELS <labels>...])
 #   one GoogleTest program, mizzen_<module>_tests; every test is known to ctest by its own name.
 #   LABELS defaults to unit. A module with tests of another label (models, mlflow …) calls it again
-#   with NAME <program>.
+#   with NAME <program>. FIXTURE: the ctest fixture that they require.
 # mizzen_add_fuzz_target(<name> SOURCE <x_fuzz.cpp> [LINK <targets>...])
 #   a libFuzzer program with its seeds in <source folder>/corpus/<name>; ctest runs it over the
 #   corpus and then for MIZZEN_FUZZ_SECONDS.
@@ -16,7 +16,7 @@ function(mizzen_add_tests module)
   if(NOT MIZZEN_TESTS)
     return()
   endif()
-  cmake_parse_arguments(arg "" "NAME" "SOURCES;LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(arg "" "NAME;FIXTURE" "SOURCES;LINK;LABELS" ${ARGN})
   if(NOT arg_NAME)
     set(arg_NAME mizzen_${module}_tests)
   endif()
@@ -28,8 +28,33 @@ function(mizzen_add_tests module)
   # Unit tests may reach the module's internal headers (src/<module>/…).
   target_include_directories(${arg_NAME} PRIVATE ${mizzen_SOURCE_DIR}/src)
   mizzen_build_settings(${arg_NAME})
-  gtest_discover_tests(${arg_NAME} DISCOVERY_TIMEOUT 60
-    PROPERTIES LABELS "${arg_LABELS}" TIMEOUT 300)
+  set(properties LABELS "${arg_LABELS}" TIMEOUT 300)
+  if(arg_FIXTURE)
+    list(APPEND properties FIXTURES_REQUIRED ${arg_FIXTURE})
+  endif()
+  gtest_discover_tests(${arg_NAME} DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
+endfunction()
+
+# mizzen_add_cluster_tests(<module> SOURCES <x_test.cpp>... [LINK <targets>...] [PROGRAM <name>] [NODE])
+#   GoogleTests against the real control plane of tests/cluster (<cluster/cluster.hpp>): the program
+#   mizzen_<module>_cluster_tests, label cluster. NODE: they need the real node too; label node,
+#   mizzen_<module>_node_tests.
+set(MIZZEN_TEST_CLUSTER_DIR "${CMAKE_BINARY_DIR}/cluster")
+function(mizzen_add_cluster_tests module)
+  if(NOT MIZZEN_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(arg "NODE" "PROGRAM" "SOURCES;LINK" ${ARGN})
+  set(label cluster)
+  if(arg_NODE)
+    set(label node)  # which brings the cluster with it
+  endif()
+  if(NOT arg_PROGRAM)
+    set(arg_PROGRAM mizzen_${module}_${label}_tests)
+  endif()
+  mizzen_add_tests(${module} NAME ${arg_PROGRAM}
+    SOURCES ${arg_SOURCES} LINK mizzen_test_cluster ${arg_LINK}
+    LABELS ${label} FIXTURE ${label})
 endfunction()
 
 function(mizzen_add_fuzz_target name)

@@ -1,0 +1,3 @@
+module mizzen/tests/cluster/faultproxy
+
+go 1.24

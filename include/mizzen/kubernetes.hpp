@@ -2,8 +2,12 @@
 #pragma once
 
 #include <mizzen/kubernetes/auth.hpp>
+#include <mizzen/kubernetes/builders.hpp>
 #include <mizzen/kubernetes/config.hpp>
 #include <mizzen/kubernetes/exec_credential.hpp>
+#include <mizzen/kubernetes/journal.hpp>
 #include <mizzen/kubernetes/kubeconfig.hpp>
 #include <mizzen/kubernetes/oidc.hpp>
+#include <mizzen/kubernetes/scheduling_message.hpp>
 #include <mizzen/kubernetes/status.hpp>
+#include <mizzen/kubernetes/validate.hpp>

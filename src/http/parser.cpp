@@ -114,6 +114,7 @@ struct message_parser<is_request>::impl final : beast::http::basic_parser<is_req
   message what;
   bool http_1_1 = false;
   bool header_is_done = false;
+  bool head_only = false;
   std::optional<parse_failure> failure;
 };
 
@@ -127,6 +128,7 @@ message_parser<is_request>::~message_parser() = default;
 template <bool is_request>
 std::size_t message_parser<is_request>::put(std::string_view data) {
   if (data.empty() || impl_->failure || impl_->is_done()) return 0;
+  if (impl_->head_only && impl_->is_header_done()) return 0;
   // Beast asserts five bytes when it looks at a last chunk for the second time. Less than those of
   // "0\r\n\r\n" never ends a chunked body, so waiting for them loses nothing.
   if (impl_->is_header_done() && impl_->chunked() && data.size() < 5 && data.front() == '0')
@@ -158,6 +160,24 @@ void message_parser<is_request>::expect_no_body() {
 }
 
 template <bool is_request>
+void message_parser<is_request>::stop_after_header() {
+  impl_->eager(false);
+  impl_->head_only = true;
+}
+
+template <bool is_request>
+framing message_parser<is_request>::body_framing() const noexcept {
+  if (impl_->is_done()) return framing::none;  // HEAD, 204, 304, Content-Length: 0 …
+  if (impl_->chunked()) return framing::chunked;
+  return impl_->content_length() ? framing::length : framing::until_end;
+}
+
+template <bool is_request>
+std::uint64_t message_parser<is_request>::content_length() const noexcept {
+  return body_framing() == framing::length ? impl_->content_length().value() : 0;
+}
+
+template <bool is_request>
 bool message_parser<is_request>::started() const noexcept {
   return impl_->got_some();
 }
@@ -167,7 +187,7 @@ bool message_parser<is_request>::header_done() const noexcept {
 }
 template <bool is_request>
 bool message_parser<is_request>::done() const noexcept {
-  return !impl_->failure && impl_->is_done();
+  return !impl_->failure && (impl_->head_only ? impl_->is_header_done() : impl_->is_done());
 }
 template <bool is_request>
 bool message_parser<is_request>::ends_with_connection() const noexcept {

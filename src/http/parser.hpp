@@ -1,9 +1,12 @@
 // HTTP/1.1 messages from bytes, without I/O.
 #pragma once
 
+#include "http/body.hpp"
+
 #include <mizzen/http/message.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -45,6 +48,9 @@ class message_parser {
   // For the answer to HEAD: there is no body, whatever the header says. Before the first put().
   void expect_no_body();
 
+  // Done with the header: the body is somebody else's. Before the first put().
+  void stop_after_header();
+
   bool started() const noexcept;  // a byte was taken
   bool header_done() const noexcept;
   bool done() const noexcept;
@@ -53,6 +59,8 @@ class message_parser {
   const std::optional<parse_failure>& failure() const noexcept;
 
   // Valid once header_done().
+  framing body_framing() const noexcept;
+  std::uint64_t content_length() const noexcept;  // 0 unless framing::length
   bool keep_alive() const noexcept;
   bool is_http_1_1() const noexcept;
   bool expects_continue() const noexcept;

@@ -95,11 +95,18 @@ bool is_address(const std::string& host) {
   return !ec;
 }
 
+tcp::socket& lowest(tcp::socket& socket) noexcept { return socket; }
+template <typename Next>
+tcp::socket& lowest(ssl::stream<Next>& stream) noexcept {
+  return lowest(stream.next_layer());
+}
+
 class plain_transport final : public transport {
  public:
   explicit plain_transport(tcp::socket socket) : socket_(std::move(socket)) {}
 
   tcp::socket& socket() noexcept override { return socket_; }
+  tcp::socket release() { return std::move(socket_); }
 
   asio::awaitable<void> handshake(error_code&) override { co_return; }
 
@@ -120,13 +127,16 @@ class plain_transport final : public transport {
   tcp::socket socket_;
 };
 
+// Next: a socket, or a stream of TLS to a proxy.
+template <typename Next>
 class tls_transport final : public transport {
  public:
-  tls_transport(tcp::socket socket, const tls_context& context, ssl::stream_base::handshake_type as)
-      : context_(context), stream_(std::move(socket), context_.get().context), as_(as) {}
+  tls_transport(Next next, const tls_context& context, ssl::stream_base::handshake_type as)
+      : context_(context), stream_(std::move(next), context_.get().context), as_(as) {}
 
-  ssl::stream<tcp::socket>& stream() noexcept { return stream_; }
-  tcp::socket& socket() noexcept override { return stream_.next_layer(); }
+  ssl::stream<Next>& stream() noexcept { return stream_; }
+  tcp::socket& socket() noexcept override { return lowest(stream_); }
+  ssl::stream<Next> release() { return std::move(stream_); }
 
   asio::awaitable<void> handshake(error_code& ec) override {
     co_await stream_.async_handshake(as_, asio::redirect_error(asio::use_awaitable, ec));
@@ -152,7 +162,7 @@ class tls_transport final : public transport {
   std::string explain(const error_code& ec) const override {
     // "certificate verify failed" alone does not say why.
     const long verdict =
-        SSL_get_verify_result(const_cast<ssl::stream<tcp::socket>&>(stream_).native_handle());
+        SSL_get_verify_result(const_cast<ssl::stream<Next>&>(stream_).native_handle());
     if (is_tls_error(ec) && verdict != X509_V_OK) {
       return std::string("the certificate did not verify: ") +
              X509_verify_cert_error_string(verdict);
@@ -162,9 +172,29 @@ class tls_transport final : public transport {
 
  private:
   tls_context context_;
-  ssl::stream<tcp::socket> stream_;
+  ssl::stream<Next> stream_;
   ssl::stream_base::handshake_type as_;
 };
+
+template <typename Next>
+std::unique_ptr<transport> make_client(Next next, const tls_context& context,
+                                       const std::string& host, bool verify) {
+  auto made =
+      std::make_unique<tls_transport<Next>>(std::move(next), context, ssl::stream_base::client);
+  if (verify) {
+    made->stream().set_verify_mode(ssl::verify_peer);
+    made->stream().set_verify_callback(ssl::host_name_verification(host));
+  } else {
+    made->stream().set_verify_mode(ssl::verify_none);
+  }
+  if (!is_address(host)) {
+    SSL* const handle = made->stream().native_handle();
+    // The macro SSL_set_tlsext_host_name casts in the old style.
+    SSL_ctrl(handle, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
+             const_cast<char*>(host.c_str()));
+  }
+  return made;
+}
 
 }  // namespace
 
@@ -205,27 +235,22 @@ std::unique_ptr<transport> make_plain_transport(tcp::socket socket) {
   return std::make_unique<plain_transport>(std::move(socket));
 }
 
-std::unique_ptr<transport> make_tls_client_transport(tcp::socket socket, const tls_context& context,
+std::unique_ptr<transport> make_tls_client_transport(std::unique_ptr<transport> over,
+                                                     const tls_context& context,
                                                      const std::string& host, bool verify) {
-  auto made = std::make_unique<tls_transport>(std::move(socket), context, ssl::stream_base::client);
-  if (verify) {
-    made->stream().set_verify_mode(ssl::verify_peer);
-    made->stream().set_verify_callback(ssl::host_name_verification(host));
-  } else {
-    made->stream().set_verify_mode(ssl::verify_none);
+  if (auto* plain = dynamic_cast<plain_transport*>(over.get())) {
+    return make_client(plain->release(), context, host, verify);
   }
-  if (!is_address(host)) {
-    SSL* const handle = made->stream().native_handle();
-    // The macro SSL_set_tlsext_host_name casts in the old style.
-    SSL_ctrl(handle, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name,
-             const_cast<char*>(host.c_str()));
+  if (auto* tls = dynamic_cast<tls_transport<tcp::socket>*>(over.get())) {
+    return make_client(tls->release(), context, host, verify);
   }
-  return made;
+  throw error(errc::internal, "tls", "more than two layers of TLS");
 }
 
 std::unique_ptr<transport> make_tls_server_transport(tcp::socket socket,
                                                      const tls_context& context) {
-  return std::make_unique<tls_transport>(std::move(socket), context, ssl::stream_base::server);
+  return std::make_unique<tls_transport<tcp::socket>>(std::move(socket), context,
+                                                      ssl::stream_base::server);
 }
 
 bool is_tls_error(const error_code& ec) noexcept {

@@ -57,8 +57,10 @@ class transport {
 
 std::unique_ptr<transport> make_plain_transport(tcp::socket socket);
 
-// host: the name to ask for and to verify; an IP address is verified but not asked for.
-std::unique_ptr<transport> make_tls_client_transport(tcp::socket socket, const tls_context& context,
+// over: what one of these functions made, up to one layer of TLS (an https proxy). host: the name
+// to ask for and to verify; an IP address is verified but not asked for.
+std::unique_ptr<transport> make_tls_client_transport(std::unique_ptr<transport> over,
+                                                     const tls_context& context,
                                                      const std::string& host, bool verify);
 std::unique_ptr<transport> make_tls_server_transport(tcp::socket socket,
                                                      const tls_context& context);

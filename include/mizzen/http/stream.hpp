@@ -13,6 +13,9 @@
 namespace mizzen::http {
 
 class client;
+namespace detail {
+class exchange;
+}
 
 // A response whose body is read as it arrives, of any size. Nothing is read ahead of the caller
 // beyond one buffer, so a caller that is slow slows the server down. Made by client::open.
@@ -44,9 +47,8 @@ class response_stream {
 
  private:
   friend client;
-  struct impl;
-  explicit response_stream(std::shared_ptr<impl> made) noexcept;
-  std::shared_ptr<impl> impl_;
+  explicit response_stream(std::shared_ptr<detail::exchange> of) noexcept;
+  std::shared_ptr<detail::exchange> exchange_;
 };
 
 }  // namespace mizzen::http

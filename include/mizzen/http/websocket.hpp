@@ -19,6 +19,9 @@
 namespace mizzen::http {
 
 class client;
+namespace detail {
+class websocket_connection;
+}
 
 struct websocket_options {
   // Offered in this order; the server may take one. One that was not offered is refused.
@@ -97,9 +100,8 @@ class websocket {
 
  private:
   friend client;
-  struct impl;
-  explicit websocket(std::shared_ptr<impl> made) noexcept;
-  std::shared_ptr<impl> impl_;
+  explicit websocket(std::shared_ptr<detail::websocket_connection> over) noexcept;
+  std::shared_ptr<detail::websocket_connection> connection_;
 };
 
 }  // namespace mizzen::http

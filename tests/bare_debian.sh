@@ -53,7 +53,8 @@ if [ -f /etc/ssl/certs/ca-certificates.crt ]; then
   done
 fi
 for variable in ${!PIP_INDEX@} ${!PIP_EXTRA@} ${!PIP_TRUSTED@} ${!PIP_DEFAULT@} ${!UV_@} ${!http@} ${!https@} \
-                ${!HTTP_P@} ${!HTTPS_P@} ${!no_proxy@} ${!NO_PROXY@} ${!MIZZEN_FUZZ@}; do
+                ${!HTTP_P@} ${!HTTPS_P@} ${!no_proxy@} ${!NO_PROXY@} ${!MIZZEN_FUZZ@} \
+                ${!GOPROXY@} ${!GOSUMDB@} ${!GONOSUMDB@}; do
   passed+=("$variable=${!variable}")
 done
 

@@ -44,6 +44,7 @@ export CCACHE_COMPILERCHECK=content CCACHE_MAXSIZE=${CCACHE_MAXSIZE:-5G}
 export CTEST_OUTPUT_ON_FAILURE=1
 # Tests bring their own configuration; the caller's must not leak into them.
 unset MLFLOW_TRACKING_URI MLFLOW_REGISTRY_URI MLFLOW_EXPERIMENT_NAME MLFLOW_EXPERIMENT_ID MLFLOW_RUN_ID
+unset KUBECONFIG KUBERNETES_SERVICE_HOST KUBERNETES_SERVICE_PORT
 
 step() { printf '\n==> %s (%s s)\n' "$1" "$SECONDS"; }
 
@@ -101,6 +102,13 @@ if $quick; then
 elif [ "$preset" = dev ]; then
   build fuzz -DMIZZEN_FUZZ_SECONDS="${MIZZEN_FUZZ_SECONDS:-15}"
   echo "subdirs(\"$PWD/build/fuzz\")" >>"$suite/CTestTestfile.cmake"
+fi
+
+if ! $quick; then
+  # Alone, as it takes all there is of the machine when nothing is cached.
+  step "Kubernetes control plane for the cluster tests (9 minutes unless it is cached)"
+  tests/cluster/build.sh ||
+    printf '\n*** The Kubernetes control plane could not be built (see above): the cluster tests are skipped. ***\n'
 fi
 
 step "tests"

@@ -12,7 +12,10 @@ build=(g++ cmake ninja-build ccache mold git ca-certificates
        libboost1.81-dev libboost-url1.81-dev libssl-dev zlib1g-dev libsqlite3-dev nlohmann-json3-dev libyaml-cpp-dev)
 test=(libgtest-dev libgmock-dev libbenchmark-dev libspdlog-dev sqlite3
       python3 python3-dev python3-venv python3-pip
-      clang-19 libclang-rt-19-dev clang-format-19)
+      clang-19 libclang-rt-19-dev clang-format-19
+      openssl curl containerd runc busybox-static iproute2)
+# Any Go will do, as it gets the one that is needed by itself (tests/cluster/toolchain.sh).
+command -v go >/dev/null || test+=(golang-go)
 lint=(clang-19 clang-format-19 clang-tidy-19 python3)
 
 list=false

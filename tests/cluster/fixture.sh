@@ -18,14 +18,10 @@ unavailable() { # FILE REASON
 }
 
 start_cluster() {
-  local pid since cache
+  local pid since
   rm -f "$folder/unavailable"
-  if ! cache=$("$tests_cluster/build.sh" --where); then
-    if [ -s "$cache.failed" ]; then
-      unavailable unavailable "the Kubernetes control plane could not be built: $(tail -n 1 "$cache.failed")"
-    fi
-    unavailable unavailable "the Kubernetes control plane is not built (tests/cluster/build.sh, 9 minutes)"
-  fi
+  "$tests_cluster/build.sh" --where >/dev/null || unavailable unavailable \
+    "the Kubernetes control plane is not built: tests/cluster/build.sh has not run, or failed and said why"
   if [ -f "$folder/env" ] && (cd "$folder" && [ -n "$(servers kube-apiserver)" ]); then
     if [ ! -f "$folder/owner" ]; then
       echo "using the cluster that runs in $folder"

@@ -26,7 +26,7 @@ mkdir -p "$1"
 cd "$1"
 exec 9>.lock
 flock 9
-if [ -n "$(servers)" ]; then "$tests_cluster/stop.sh" "$PWD"; fi
+if [ -f pids ] || [ -d node ]; then "$tests_cluster/stop.sh" "$PWD"; fi
 rm -rf pids log pki etcd commands fake ./*.kubeconfig env unavailable owner ready
 mkdir log pki commands fake
 
@@ -159,7 +159,11 @@ run() {
     --timeout=60s >>log/objects
 }
 
-trap 'end TERM' EXIT
+trap 'end TERM; rm -f owner' EXIT
+if [ -n "$owner" ]; then
+  echo "$owner $(started "$owner" || echo 0)" >owner
+  setsid "$tests_cluster/guard.sh" "$PWD" </dev/null >>log/guard 2>&1 9>&- &
+fi
 prepare
 proxy_hash=$(cat "$tests_cluster"/faultproxy/*.go "$tests_cluster/faultproxy/go.mod" | sha256sum | cut -c1-16)
 for try in 1 2 3; do
@@ -174,9 +178,5 @@ for try in 1 2 3; do
   [ $try -lt 3 ] && grep -qs 'address already in use' log/* || exit $status
   end TERM
 done
-if [ -n "$owner" ]; then
-  echo "$owner $(started "$owner" || echo 0)" >owner
-  setsid "$tests_cluster/guard.sh" "$PWD" </dev/null >>log/guard 2>&1 9>&- &
-fi
 mv env.new env
 trap - EXIT

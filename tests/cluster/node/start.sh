@@ -22,8 +22,11 @@ trap '"$tests_cluster/node/stop.sh" "$PWD"' EXIT
 read -r kubelet_port streaming_port < <(free_ports 2)
 
 # --- containerd ---
-# What it leaves in /run, its sockets' folder among it, is to go when it was not there before.
-[ -e /run/containerd ] || touch node/made-run-containerd
+# Folders that it and the kubelet make whatever their settings; stop.sh removes those that were not
+# there before. Other clusters' nodes on this machine use them as well, hence the list for all.
+for made in /run/containerd /var/lib/cni /var/lib/kubelet; do
+  [ -e $made ] || echo $made >>/tmp/mizzen-node.made
+done
 # A socket's path may have 107 bytes; ours could be longer.
 sockets=$(mktemp -d /tmp/mizzen-node.XXXXXX)
 ln -s "$sockets" node/sockets
@@ -49,11 +52,14 @@ state = "$sockets/run"
   address = "$sockets/containerd.sock"
 [ttrpc]
   address = "$sockets/containerd.ttrpc"
+[plugins."io.containerd.internal.v1.opt"]
+  path = "$PWD/node/opt"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "mizzen.test/pause:1"
   stream_server_address = "127.0.0.1"
   stream_server_port = "$streaming_port"
   disable_apparmor = true
+  netns_mounts_under_state_dir = true
   # Lowering an oom_score_adj needs CAP_SYS_RESOURCE, which root in a container may lack.
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]

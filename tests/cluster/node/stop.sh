@@ -55,8 +55,11 @@ while read -r mount; do umount --lazy "$mount"; done < <(
   done </proc/mounts | sort -r
 )
 
-# /run/containerd holds nothing but empty folders now, if it was ours.
-if [ -e node/made-run-containerd ]; then find /run/containerd -depth -type d -empty -delete 2>/dev/null || true; fi
+others=$(grep -lsz -- '--hostname-override=localhost' /proc/[0-9]*/cmdline || true)
+if [ -z "$others" ] && [ -f /tmp/mizzen-node.made ]; then
+  while read -r made; do rm -rf --one-file-system "$made"; done </tmp/mizzen-node.made
+  rm -f /tmp/mizzen-node.made
+fi
 [ -z "$sockets" ] || rm -rf --one-file-system "$sockets"
 rm -rf --one-file-system node
 if [ -f pids ]; then sed -i -E '/ (kubelet|containerd)$/d' pids; fi

@@ -6,10 +6,12 @@
 #include <mizzen/kubernetes/builders.hpp>
 #include <mizzen/kubernetes/client.hpp>
 #include <mizzen/kubernetes/config.hpp>
+#include <mizzen/kubernetes/discovery.hpp>
 #include <mizzen/kubernetes/dynamic_object.hpp>
 #include <mizzen/kubernetes/exec_credential.hpp>
 #include <mizzen/kubernetes/journal.hpp>
 #include <mizzen/kubernetes/kubeconfig.hpp>
+#include <mizzen/kubernetes/manifest.hpp>
 #include <mizzen/kubernetes/oidc.hpp>
 #include <mizzen/kubernetes/options.hpp>
 #include <mizzen/kubernetes/scheduling_message.hpp>

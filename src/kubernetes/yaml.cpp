@@ -90,9 +90,10 @@ class builder : public YAML::EventHandler {
   builder(std::string_view origin, const yaml_limits& limits, std::vector<std::string>& warnings)
       : origin_(origin), limits_(limits), warnings_(warnings) {}
 
-  json take() { return std::move(root_); }
+  json take() { return std::exchange(root_, nullptr); }
 
-  void OnDocumentStart(const YAML::Mark&) override {}
+  // Anchors end with their document; the budget does not.
+  void OnDocumentStart(const YAML::Mark&) override { anchors_.clear(); }
   void OnDocumentEnd() override {}
 
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
@@ -256,8 +257,12 @@ class builder : public YAML::EventHandler {
 
 }  // namespace
 
-json yaml_to_json(std::string_view text, std::string_view origin, const yaml_limits& limits,
-                  std::vector<std::string>& warnings) {
+namespace {
+
+// Reads documents with `read(parser, builder)`; what the parser throws becomes an error.
+template <class Read>
+void parse(std::string_view text, std::string_view origin, const yaml_limits& limits,
+           std::vector<std::string>& warnings, Read read) {
   if (text.size() > limits.max_bytes) {
     throw error(errc::resource_exhausted, origin,
                 "larger than " + std::to_string(limits.max_bytes >> 20) + " MiB");
@@ -266,10 +271,7 @@ json yaml_to_json(std::string_view text, std::string_view origin, const yaml_lim
   builder into(origin, limits, warnings);
   try {
     YAML::Parser parser(stream);
-    parser.HandleNextDocument(into);
-    if (parser) {
-      warnings.push_back(std::string(origin) + ": what follows the first YAML document is ignored");
-    }
+    read(parser, into);
   } catch (const YAML::Exception& e) {
     std::string subject(origin);
     if (!e.mark.is_null()) {
@@ -277,7 +279,30 @@ json yaml_to_json(std::string_view text, std::string_view origin, const yaml_lim
     }
     throw error(errc::invalid_argument, subject, "no YAML: " + e.msg);
   }
-  return into.take();
+}
+
+}  // namespace
+
+json yaml_to_json(std::string_view text, std::string_view origin, const yaml_limits& limits,
+                  std::vector<std::string>& warnings) {
+  json document;
+  parse(text, origin, limits, warnings, [&](YAML::Parser& parser, builder& into) {
+    parser.HandleNextDocument(into);
+    document = into.take();
+    if (parser) {
+      warnings.push_back(std::string(origin) + ": what follows the first YAML document is ignored");
+    }
+  });
+  return document;
+}
+
+std::vector<json> yaml_documents(std::string_view text, std::string_view origin,
+                                 const yaml_limits& limits, std::vector<std::string>& warnings) {
+  std::vector<json> documents;
+  parse(text, origin, limits, warnings, [&](YAML::Parser& parser, builder& into) {
+    while (parser.HandleNextDocument(into)) documents.push_back(into.take());
+  });
+  return documents;
 }
 
 }  // namespace mizzen::kubernetes::detail

@@ -25,4 +25,8 @@ struct yaml_limits {
 json yaml_to_json(std::string_view text, std::string_view origin, const yaml_limits& limits,
                   std::vector<std::string>& warnings);
 
+// All documents of the text, which share the limits.
+std::vector<json> yaml_documents(std::string_view text, std::string_view origin,
+                                 const yaml_limits& limits, std::vector<std::string>& warnings);
+
 }  // namespace mizzen::kubernetes::detail

@@ -1,0 +1,49 @@
+// Self-signed certificates of 2026, good for a century, and their keys. They guard nothing.
+#pragma once
+
+namespace mizzen::kubernetes::test {
+
+struct identity {
+  const char* certificate;
+  const char* key;
+};
+
+inline constexpr identity first_identity = {
+    R"(-----BEGIN CERTIFICATE-----
+MIIBbjCCARWgAwIBAgIUGp1PktywDeeWvQFQHBd1iuSZwoswCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYTAgFw0yNjExMjIxMjI2MjlaGA8yMTI2MTAyOTEyMjYyOVow
+DDEKMAgGA1UEAwwBYTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABKR+CW3UltIs
+jyysQUJbsMPP+2rLsqmgQucs6B2y8tEu3KgV+1pFTdKiQv+GSS4O0FvIG05bRnW+
+4xBKs4n/mOCjUzBRMB0GA1UdDgQWBBS8+GpNaFjKqhzase/lRrXTTCyPxTAfBgNV
+HSMEGDAWgBS8+GpNaFjKqhzase/lRrXTTCyPxTAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0cAMEQCIBLxT2ULbhWI0gaeAPsUlAlKpUjOm00ML83cG4autVAN
+AiAlggkSnho84DSAGhCh8d3U4+1LB5cRhWVGx/BcNwt9cA==
+-----END CERTIFICATE-----
+)",
+    R"(-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQggg+oyJ/Wk1QL3w3y
+9zeZIBQw+bWidBI2IjINj0lnvCuhRANCAASkfglt1JbSLI8srEFCW7DDz/tqy7Kp
+oELnLOgdsvLRLtyoFftaRU3SokL/hkkuDtBbyBtOW0Z1vuMQSrOJ/5jg
+-----END PRIVATE KEY-----
+)"};
+
+inline constexpr identity second_identity = {
+    R"(-----BEGIN CERTIFICATE-----
+MIIBbjCCARWgAwIBAgIUKj8TgPJMH0qiStcHSd/GLmLT0YgwCgYIKoZIzj0EAwIw
+DDEKMAgGA1UEAwwBYjAgFw0yNjExMjIxMjI2MjlaGA8yMTI2MTAyOTEyMjYyOVow
+DDEKMAgGA1UEAwwBYjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABNm5oog+OZ/w
+2LYfpwjU/lAAJ9tOE2OUBx91ALtXMyqIYEitCAGNGx9D+CEQLBSfqAoxi6HuDO9H
+VOlDs2ZLYIajUzBRMB0GA1UdDgQWBBSI7ZYLPuMW/Ww1tYylBdzYjBM/JzAfBgNV
+HSMEGDAWgBSI7ZYLPuMW/Ww1tYylBdzYjBM/JzAPBgNVHRMBAf8EBTADAQH/MAoG
+CCqGSM49BAMCA0cAMEQCIAYt6Vrv/u0sTFr1uxnlqKuXgPIQvZ64kI6ZWbQxhIA+
+AiBEA5Oi+nEapMukDeI98A/BmOr2/GtobkNK+zTMxF0V3Q==
+-----END CERTIFICATE-----
+)",
+    R"(-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgsHMx9N+q1XK11aM8
+QS/mphOXM5EmIPqcwcIHIBDcbzKhRANCAATZuaKIPjmf8Ni2H6cI1P5QACfbThNj
+lAcfdQC7VzMqiGBIrQgBjRsfQ/ghECwUn6gKMYuh7gzvR1TpQ7NmS2CG
+-----END PRIVATE KEY-----
+)"};
+
+}  // namespace mizzen::kubernetes::test

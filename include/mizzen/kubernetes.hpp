@@ -9,12 +9,15 @@
 #include <mizzen/kubernetes/discovery.hpp>
 #include <mizzen/kubernetes/dynamic_object.hpp>
 #include <mizzen/kubernetes/exec_credential.hpp>
+#include <mizzen/kubernetes/explain.hpp>
 #include <mizzen/kubernetes/journal.hpp>
 #include <mizzen/kubernetes/kubeconfig.hpp>
 #include <mizzen/kubernetes/manifest.hpp>
 #include <mizzen/kubernetes/oidc.hpp>
 #include <mizzen/kubernetes/options.hpp>
+#include <mizzen/kubernetes/rollout.hpp>
 #include <mizzen/kubernetes/scheduling_message.hpp>
 #include <mizzen/kubernetes/status.hpp>
+#include <mizzen/kubernetes/submission.hpp>
 #include <mizzen/kubernetes/table.hpp>
 #include <mizzen/kubernetes/validate.hpp>

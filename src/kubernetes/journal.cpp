@@ -10,6 +10,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <mutex>
+#include <tuple>
 #include <unistd.h>
 #include <utility>
 
@@ -108,8 +109,9 @@ std::vector<submission_record> oldest_first(const journal_state& state, bool pen
     if (pending_only && record.phase == submission_phase::finished) continue;
     records.push_back(record);
   }
-  std::stable_sort(records.begin(), records.end(),
-                   [](const auto& a, const auto& b) { return a.intended_at < b.intended_at; });
+  std::sort(records.begin(), records.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.intended_at, a.id) < std::tie(b.intended_at, b.id);
+  });
   return records;
 }
 

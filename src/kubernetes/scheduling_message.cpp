@@ -154,8 +154,9 @@ std::optional<scheduling_message> parse_scheduling_message(std::string_view text
     return message;
   }
   for (const auto entry : split_entries(reasons)) message.failures.push_back(read_entry(entry));
-  std::stable_sort(message.failures.begin(), message.failures.end(),
-                   [](const auto& a, const auto& b) { return a.nodes > b.nodes; });
+  std::sort(message.failures.begin(), message.failures.end(), [](const auto& a, const auto& b) {
+    return a.nodes != b.nodes ? a.nodes > b.nodes : a.text < b.text;
+  });
   return message;
 }
 

@@ -3,6 +3,7 @@
 
 #include <mizzen/kubernetes/serialization.hpp>
 #include <mizzen/kubernetes/types/meta_v1.hpp>
+#include <mizzen/kubernetes/unknown.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -63,6 +64,8 @@ class list_item_decoder {
   const meta_v1::list_meta& metadata() const noexcept;
   const std::string& api_version() const noexcept;
   const std::string& kind() const noexcept;
+  // What else the list says.
+  const unknown& unknown_members() const noexcept;
 
  private:
   struct state;

@@ -8,6 +8,10 @@
 
 namespace mizzen::kubernetes {
 
+namespace detail {
+struct quantity_access;
+}
+
 // resource.Quantity: an exact decimal number with a suffix of powers of ten (n u m k M G T P E, or
 // an exponent) or of 1024 (Ki Mi Gi Ti Pi Ei).
 //
@@ -54,6 +58,8 @@ class quantity {
   friend std::strong_ordering operator<=>(const quantity& a, const quantity& b);
 
  private:
+  friend struct detail::quantity_access;
+
   std::string text_ = "0";
 };
 

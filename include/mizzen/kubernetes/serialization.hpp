@@ -2,7 +2,7 @@
 //
 // Every function here works on each generated struct (a pod, a pod_spec, …) and on list<K>. Members
 // that the type does not know are kept in its `unknown` and written back. JSON null is an absent
-// value; a member given twice is refused. Nesting is limited to 100 levels.
+// value; a known member given twice is refused. Nesting is limited to 256 levels.
 //
 // Errors: text that is not JSON, or of the wrong type for its field, is error(invalid_argument);
 // damaged protobuf is error(data_loss). The subject of both is the field:

@@ -13,6 +13,10 @@
 
 namespace mizzen::kubernetes {
 
+namespace detail {
+struct string_map_access;
+}
+
 // A map from std::string to T with the interface of std::map as far as it goes, kept as one sorted
 // array: a third of the size, one allocation rather than one for each entry, and as fast to fill as
 // a vector when the keys come in order, as they do from the server. Inserting elsewhere moves what
@@ -103,6 +107,8 @@ class string_map {
   }
 
  private:
+  friend struct detail::string_map_access;
+
   iterator lower_bound(std::string_view key) noexcept {
     return std::lower_bound(
         entries_.begin(), entries_.end(), key,
@@ -111,5 +117,27 @@ class string_map {
 
   std::vector<value_type> entries_;  // sorted by key, no key twice
 };
+
+namespace detail {
+
+// For the codecs: entries are added as they come, and put in order once all are there.
+struct string_map_access {
+  template <typename T>
+  static T& append(string_map<T>& map, std::string_view key) {
+    return map.entries_.emplace_back(std::string(key), T{}).second;
+  }
+  // False if a key is there twice.
+  template <typename T>
+  static bool finish(string_map<T>& map) {
+    const auto less = [](const auto& a, const auto& b) { return a.first < b.first; };
+    const auto not_less = [](const auto& a, const auto& b) { return a.first >= b.first; };
+    auto& entries = map.entries_;
+    if (std::adjacent_find(entries.begin(), entries.end(), not_less) == entries.end()) return true;
+    std::sort(entries.begin(), entries.end(), less);
+    return std::adjacent_find(entries.begin(), entries.end(), not_less) == entries.end();
+  }
+};
+
+}  // namespace detail
 
 }  // namespace mizzen::kubernetes

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace mizzen::kubernetes {
@@ -76,12 +77,18 @@ class watch_decoder {
     const auto frame = frames_.next();
     if (!frame) return event;
     event.emplace().type = frame->type;
-    if (frame->type == watch_type::error) {
-      event->status = frames_.read_status(*frame);
-    } else if (frames_.encoding() == body_encoding::json) {
-      codec<Kind>::from_json(frame->object, event->object);
-    } else {
-      codec<Kind>::from_protobuf(frame->object, event->object);
+    try {
+      if (frame->type == watch_type::error) {
+        event->status = frames_.read_status(*frame);
+      } else if (frames_.encoding() == body_encoding::json) {
+        codec<Kind>::from_json(frame->object, event->object);
+      } else {
+        codec<Kind>::from_protobuf(frame->object, event->object);
+      }
+    } catch (const error& problem) {
+      throw error(problem.code(),
+                  "watch event " + std::to_string(frames_.count() - 1) + ": " + problem.subject(),
+                  problem.message());
     }
     return event;
   }

@@ -2,8 +2,8 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/serialization.hpp>
 
+#include <kubernetes/base64.hpp>
 #include <kubernetes/codec/json_reader.hpp>
-#include <kubernetes/codec/text.hpp>
 #include <kubernetes/codec/values.hpp>
 
 #include <bitset>
@@ -225,7 +225,9 @@ void json_decoder::read_field(const field& each, void* object, const place& here
 void json_decoder::read(scalar kind, std::string& out, const place& here) {
   const std::string_view text = reader_.string(here, scratch_);
   if (kind == scalar::bytes) {
-    if (!decode_base64(text, out)) reader_.fail(here, "the string is not base64");
+    auto decoded = base64_decode(text);
+    if (!decoded) reader_.fail(here, "the string is not base64");
+    out = std::move(*decoded);
   } else {
     out = std::string(text);  // a new one: assigning would round its size up
   }

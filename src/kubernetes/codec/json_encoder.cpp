@@ -2,6 +2,7 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/serialization.hpp>
 
+#include <kubernetes/base64.hpp>
 #include <kubernetes/codec/json_reader.hpp>
 #include <kubernetes/codec/text.hpp>
 #include <kubernetes/codec/values.hpp>
@@ -45,7 +46,7 @@ class json_encoder {
   void write(scalar kind, const std::string& value, const place& here) {
     if (kind != scalar::bytes) return string(value, here);
     out_ += '"';
-    encode_base64(value, out_);
+    out_ += base64_encode(value);
     out_ += '"';
   }
   void write(scalar, bool value, const place&) { out_ += value ? "true" : "false"; }
@@ -108,7 +109,8 @@ void json_encoder::write_object(const struct_type& type, const void* object, con
   }
   out_ += '{';
   bool first = true;
-  if (type.is_kind()) {
+  // A kind inside of another object says nothing new, and protobuf leaves it out, too.
+  if (type.is_kind() && where.parent == nullptr) {
     out_ += "\"kind\":\"";
     out_ += type.kind;
     out_ += "\",\"apiVersion\":\"";
@@ -188,6 +190,12 @@ void json_encoder::write_field(const field& each, const void* at, const place& h
           for (const auto& [name, value] : *static_cast<const string_map<T>*>(at)) {
             const place entry{&here, name};
             key(name, first, entry);
+            if constexpr (std::is_same_v<T, time>) {
+              if (value == time{}) {  // as Go writes its zero time
+                out_ += "null";
+                continue;
+              }
+            }
             write(each.scalar, value, entry);
           }
         });

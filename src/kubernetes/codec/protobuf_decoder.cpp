@@ -172,14 +172,12 @@ map_entry read_entry(std::string_view message, const place& here) {
 template <typename Add>
 void read_entries(wire_reader& reader, const raw_field& raw, const place& here, Add add) {
   expect(raw, wire::bytes, here);
-  const auto size = static_cast<std::size_t>(reader.position() - raw.start);
-  for (std::size_t left = reader.count_same(raw.start, size);; --left) {
+  const std::string_view tag(raw.start, static_cast<std::size_t>(reader.position() - raw.start));
+  do {
     const map_entry entry = read_entry(reader.bytes(here), here);
     const place each{&here, entry.key};
     add(entry, each);
-    if (left == 0) return;
-    reader.tag(here);
-  }
+  } while (reader.take(tag));
 }
 
 void read_vector(const field& each, void* at, wire_reader& reader, const raw_field& raw,

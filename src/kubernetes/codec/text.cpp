@@ -1,7 +1,5 @@
 #include <kubernetes/codec/text.hpp>
 
-#include <array>
-
 namespace mizzen::kubernetes::detail {
 
 std::size_t utf8_size(const char* at, const char* end) noexcept {
@@ -39,56 +37,6 @@ void append_utf8(std::string& out, std::uint32_t code_point) {
     put(0x80 | ((code_point >> 12) & 0x3F));
     put(0x80 | ((code_point >> 6) & 0x3F));
     put(0x80 | (code_point & 0x3F));
-  }
-}
-
-namespace {
-
-constexpr std::string_view alphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-constexpr std::array<std::uint8_t, 256> base64_values = [] {
-  std::array<std::uint8_t, 256> values{};
-  values.fill(0xFF);
-  for (std::size_t i = 0; i < alphabet.size(); ++i) {
-    values[static_cast<unsigned char>(alphabet[i])] = static_cast<std::uint8_t>(i);
-  }
-  return values;
-}();
-
-}  // namespace
-
-bool decode_base64(std::string_view text, std::string& out) {
-  if (text.size() % 4 != 0) return false;
-  std::size_t padding = 0;
-  while (padding < 2 && padding < text.size() && text[text.size() - 1 - padding] == '=') ++padding;
-  out.clear();
-  out.reserve(text.size() / 4 * 3);
-  for (std::size_t at = 0; at < text.size(); at += 4) {
-    const std::size_t digits = at + 4 == text.size() ? 4 - padding : 4;
-    std::uint32_t bits = 0;
-    for (std::size_t i = 0; i < 4; ++i) {
-      const std::uint8_t value =
-          i < digits ? base64_values[static_cast<unsigned char>(text[at + i])] : std::uint8_t{0};
-      if (value == 0xFF) return false;
-      bits = (bits << 6) | value;
-    }
-    for (std::size_t i = 0; i + 1 < digits; ++i) {
-      out += static_cast<char>((bits >> (16 - 8 * i)) & 0xFF);
-    }
-  }
-  return true;
-}
-
-void encode_base64(std::string_view data, std::string& out) {
-  const auto byte = [data](std::size_t i) {
-    return i < data.size() ? static_cast<std::uint32_t>(static_cast<unsigned char>(data[i])) : 0U;
-  };
-  for (std::size_t at = 0; at < data.size(); at += 3) {
-    const std::uint32_t bits = (byte(at) << 16) | (byte(at + 1) << 8) | byte(at + 2);
-    for (std::size_t i = 0; i < 4; ++i) {
-      out += at + i <= data.size() ? alphabet[(bits >> (18 - 6 * i)) & 0x3F] : '=';
-    }
   }
 }
 

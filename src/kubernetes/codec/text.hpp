@@ -1,4 +1,4 @@
-// Text helpers of the codecs: runs of plain characters, UTF-8, base64.
+// Text helpers of the codecs: runs of plain characters, UTF-8, strings of JSON.
 #pragma once
 
 #include <cstddef>
@@ -40,10 +40,6 @@ std::size_t utf8_size(const char* at, const char* end) noexcept;
 
 // Appends a code point.
 void append_utf8(std::string& out, std::uint32_t code_point);
-
-// Standard base64 with padding; false if it is not that.
-bool decode_base64(std::string_view text, std::string& out);
-void encode_base64(std::string_view data, std::string& out);
 
 // Appends a JSON string, quotes included. False, and nothing useful appended, if it is not UTF-8.
 bool append_json_string(std::string_view text, std::string& out);

@@ -21,7 +21,7 @@ struct tag {
 class wire_reader {
  public:
   explicit wire_reader(std::string_view message)
-      : begin_(message.data()), at_(message.data()), end_(message.data() + message.size()) {}
+      : at_(message.data()), end_(message.data() + message.size()) {}
 
   bool done() const noexcept { return at_ == end_; }
   const char* position() const noexcept { return at_; }
@@ -49,6 +49,13 @@ class wire_reader {
     return taken;
   }
   std::uint64_t fixed64(const place& where);
+  // Takes these bytes if they are next.
+  bool take(std::string_view next) noexcept {
+    if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(next))
+      return false;
+    at_ += next.size();
+    return true;
+  }
   // Passes the value of a field.
   void skip(detail::wire kind, const place& where);
 
@@ -61,7 +68,6 @@ class wire_reader {
  private:
   std::uint64_t long_varint(const place& where);
 
-  const char* begin_;
   const char* at_;
   const char* end_;
 };

@@ -74,6 +74,7 @@ void client::close_idle() { impl_->core->pool.clear(); }
 
 response_stream::response_stream(std::shared_ptr<exchange> of) noexcept
     : exchange_(std::move(of)) {}
+response_stream::response_stream() noexcept = default;
 response_stream::response_stream(response_stream&&) noexcept = default;
 response_stream& response_stream::operator=(response_stream&& other) noexcept {
   if (exchange_ && exchange_ != other.exchange_) exchange_->abandon();

@@ -385,6 +385,7 @@ upgrade_refused::upgrade_refused(std::string_view subject, response answer)
 
 websocket::websocket(std::shared_ptr<detail::websocket_connection> over) noexcept
     : connection_(std::move(over)) {}
+websocket::websocket() noexcept = default;
 websocket::websocket(websocket&&) noexcept = default;
 websocket& websocket::operator=(websocket&& other) noexcept {
   if (connection_ && connection_ != other.connection_) connection_->abort();

@@ -1,4 +1,5 @@
 #include "loopback.hpp"
+#include "scripted.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/http/client.hpp>
@@ -18,8 +19,10 @@ namespace {
 
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
+using test::failure_of;
 using test::raw_listener;
 using test::raw_socket;
+using test::scripted_server;
 using testing::HasSubstr;
 
 asio::awaitable<response> echo(request what) {
@@ -29,29 +32,6 @@ asio::awaitable<response> echo(request what) {
   answer.headers.add("X-Host", std::string(what.headers.value("Host")));
   co_return answer;
 }
-
-template <typename Call>
-error failure_of(Call call) {
-  try {
-    call();
-  } catch (const error& e) {
-    return e;
-  }
-  return error(errc::internal, "test", "nothing was thrown");
-}
-
-// Answers one connection after the other as a script says, on a thread of its own.
-class scripted_server {
- public:
-  explicit scripted_server(std::function<void(raw_listener&)> script)
-      : thread_([this, script = std::move(script)] { script(listener_); }) {}
-  ~scripted_server() { thread_.join(); }
-  std::string url() const { return listener_.url(); }
-
- private:
-  raw_listener listener_;
-  std::thread thread_;
-};
 
 constexpr std::string_view ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 

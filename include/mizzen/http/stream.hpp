@@ -25,6 +25,8 @@ class exchange;
 // already back in the client's pool.
 class response_stream {
  public:
+  // Empty: good for nothing but to be assigned to.
+  response_stream() noexcept;
   response_stream(response_stream&&) noexcept;
   response_stream& operator=(response_stream&&) noexcept;
   ~response_stream();

@@ -67,6 +67,8 @@ class upgrade_refused : public error {
 // abort() may be called from any thread. Move only; destroying it frees the socket at once.
 class websocket {
  public:
+  // Empty: good for nothing but to be assigned to.
+  websocket() noexcept;
   websocket(websocket&&) noexcept;
   websocket& operator=(websocket&&) noexcept;
   ~websocket();

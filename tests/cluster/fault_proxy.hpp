@@ -35,7 +35,8 @@ struct fault {
   std::optional<std::string> body = {};
 
   // Let so much of the body pass (bytes, or lines: the events of a watch), then send `inject`, then
-  // do as `end` says.
+  // do as `end` says. With neither, `end` comes after the whole answer: a connection that looked
+  // reusable, and is not.
   std::optional<std::int64_t> after_bytes = {};
   std::optional<std::int64_t> after_events = {};
   std::string inject = {};

@@ -98,6 +98,17 @@ TEST_F(fault_proxy_test, ends_watches_in_good_order) {
   EXPECT_THAT(body, EndsWith("\"type\":\"ERROR\"}\n"));
 }
 
+TEST_F(fault_proxy_test, closes_after_a_whole_answer_or_before_the_request_is_whole) {
+  for (const char* end : {"close", "reset", "no_notify"}) {
+    proxy_->add({.end = end});
+    EXPECT_EQ(get(namespaces).status, 200) << end;
+    EXPECT_EQ(get(namespaces).status, 200) << end;  // on another connection
+  }
+  proxy_->add({.status = 413, .end = "close", .when = "early"});
+  EXPECT_EQ(get(namespaces).status, 413);
+  EXPECT_EQ(proxy_->look().accepted, 4);
+}
+
 TEST_F(fault_proxy_test, goes_silent) {
   client_.emplace(http::client_options{.tls = {.ca_file = cluster().ca_file()},
                                        .timeout = std::chrono::milliseconds(500)});

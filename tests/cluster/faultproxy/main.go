@@ -53,8 +53,8 @@ type fault struct {
 	Headers map[string]string `json:"headers"`
 	Body    *string           `json:"body"` // default: a Status object for the status
 
-	// With an answer of the server: let so much of it pass, then send `inject` and do as `end` says.
-	// Events are lines, as in a watch.
+	// With an answer of the server: let so much of it pass, then send `inject` and do as `end` says;
+	// with neither, do as `end` says after the whole answer. Events are lines, as in a watch.
 	AfterBytes  *int64 `json:"after_bytes"`
 	AfterEvents *int64 `json:"after_events"`
 	Inject      string `json:"inject"`
@@ -70,7 +70,8 @@ type fault struct {
 	End string `json:"end"`
 
 	// before_response  carry the request out, then act as `end` says without a byte of the answer
-	// early            as `end` says after the header of the request was read, without its body
+	// early            as `end` says after the header of the request was read, without its body; with
+	//                  a `status`, after that has been answered
 	When string `json:"when"`
 
 	pattern *regexp.Regexp
@@ -229,6 +230,12 @@ func (s *session) told(index, status int) {
 func (s *session) handle(request *http.Request) error {
 	f, index := s.proxy.match(request)
 	if f.When == "early" {
+		if f.Status != 0 {
+			s.told(index, f.Status)
+			if err := s.answer(f); err != nil {
+				return err
+			}
+		}
 		return s.finish(f.End)
 	}
 	if f.DelayMS > 0 {
@@ -485,7 +492,14 @@ func (s *session) forward(response *http.Response, head bool, f *fault) error {
 			return sendErr
 		}
 		if err == io.EOF {
-			return done()
+			if err := done(); err != nil || f.AfterBytes != nil || f.AfterEvents != nil {
+				return err
+			}
+			switch f.End {
+			case "close", "reset", "no_notify", "half_open":
+				return s.finish(f.End)
+			}
+			return nil
 		}
 		if err != nil {
 			return s.finish("reset")

@@ -22,7 +22,8 @@ class protobuf_encoder {
     }
     const auto& kept = member<unknown>(object, type.unknown_offset);
     if (!kept.json_members().empty()) {
-      throw error(errc::failed_precondition, where.to_string() + '.' + kept.json_members()[0].first,
+      const place here{&where, kept.json_members()[0].first};
+      throw error(errc::failed_precondition, here.to_string(),
                   "this version does not know the member, so protobuf cannot express it: write the "
                   "object as JSON, or drop it with unknown.clear()");
     }

@@ -222,8 +222,12 @@ class builder : public YAML::EventHandler {
     if (into.value.is_array()) {
       into.value.push_back(std::move(what.value));
     } else if (!into.has_key) {
-      if (what.value.is_structured()) fail(mark, "a key must be text, not a collection");
-      into.key = text;
+      if (what.value.is_structured() || what.value.is_null()) {
+        fail(mark, "a key must be text, neither a collection nor nothing");
+      }
+      // As Go does it, the text of what a plain key means: `on` is "true", 0x10 is "16".
+      into.key =
+          what.value.is_boolean() || what.value.is_number_integer() ? what.value.dump() : text;
       into.has_key = true;
       into.merges = merges;
     } else {

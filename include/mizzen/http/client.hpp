@@ -101,21 +101,22 @@ class request_error : public error {
 // they need alive, so the client may be destroyed before they end.
 class client {
  public:
-  explicit client(boost::asio::any_io_executor executor, client_options options = {});
+  explicit client(boost::asio::any_io_executor executor, client_options options = client_options());
   client(client&&) noexcept;
   client& operator=(client&&) noexcept;
   ~client();
 
-  boost::asio::awaitable<response> send(request what, send_options options = {});
+  boost::asio::awaitable<response> send(request what, send_options options = send_options());
 
   // The same, but the body is read by the caller as it arrives, without a limit to its size. The
   // cancellation and `silence` hold for the whole life of the stream, client_options::timeout until
   // its head is there.
-  boost::asio::awaitable<response_stream> open(request what, send_options options = {});
+  boost::asio::awaitable<response_stream> open(request what, send_options options = send_options());
 
   // Opens a WebSocket; the URL's scheme is http or https (ws and wss as well), the method GET.
   // Throws upgrade_refused when the server answers anything but 101.
-  boost::asio::awaitable<websocket> upgrade(request what, websocket_options options = {});
+  boost::asio::awaitable<websocket> upgrade(request what,
+                                            websocket_options options = websocket_options());
 
   // Idle connections now in the pool.
   std::size_t idle_connections() const;
@@ -133,17 +134,17 @@ class client {
 // client each.
 class blocking_client {
  public:
-  explicit blocking_client(client_options options = {});
+  explicit blocking_client(client_options options = client_options());
   blocking_client(blocking_client&&) noexcept;
   blocking_client& operator=(blocking_client&&) noexcept;
   ~blocking_client();
 
   // Errors as for client::send.
-  response send(request what, send_options options = {});
+  response send(request what, send_options options = send_options());
 
-  response get(std::string url, send_options options = {});
+  response get(std::string url, send_options options = send_options());
   response post(std::string url, std::string_view content_type, std::string body,
-                send_options options = {});
+                send_options options = send_options());
 
  private:
   struct impl;

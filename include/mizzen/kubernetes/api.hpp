@@ -50,7 +50,12 @@ class pager;
 //
 //   api<core_v1::pod> pods{k8s, "default"};
 //   core_v1::pod web = co_await pods.get("web");
-//   for (auto& each : (co_await pods.list({.label_selector = "app=web"})).items) …
+//   list_options web_only{.label_selector = "app=web"};
+//   for (auto& each : (co_await pods.list(web_only)).items) …
+//
+// Name the options as above: GCC 12 destroys a temporary that is made from braces within an
+// expression of co_await twice, pods.list({.limit = 1}) among them. (That is also why default
+// arguments are written with parentheses here.) GCC 13 and Clang do it right.
 //
 // A value, cheap to copy. As thread safe as the client. Generated built-in kinds travel as protobuf
 // unless the client's options or the call say otherwise; everything else as JSON.
@@ -89,35 +94,37 @@ class api {
 
   // --- Reading -----------------------------------------------------------------------------------
 
-  boost::asio::awaitable<K> get(std::string name, get_options options = {}) const {
+  boost::asio::awaitable<K> get(std::string name, get_options options = get_options()) const {
     return decode(core_.get(std::move(name), {}, std::move(options)));
   }
 
   // Nothing where it does not exist.
-  boost::asio::awaitable<std::optional<K>> find(std::string name, get_options options = {}) const {
+  boost::asio::awaitable<std::optional<K>> find(std::string name,
+                                                get_options options = get_options()) const {
     return find(core_, std::move(name), std::move(options));
   }
 
   // One answer: all objects, or the first `limit` of them. Decoded while it arrives.
-  boost::asio::awaitable<kubernetes::list<K>> list(list_options options = {}) const {
+  boost::asio::awaitable<kubernetes::list<K>> list(list_options options = list_options()) const {
     return read_list(core_, std::move(options));
   }
 
   // All objects, page by page (500 each unless options.limit says otherwise), in one list. Where
   // the pages expire meanwhile (410) it starts over in one piece.
-  boost::asio::awaitable<kubernetes::list<K>> list_all(list_options options = {}) const {
+  boost::asio::awaitable<kubernetes::list<K>> list_all(
+      list_options options = list_options()) const {
     return read_all(*this, std::move(options));
   }
 
   // Page by page, for more than fits into memory:
   //   auto pages = pods.pages({.limit = 100});
   //   while (auto page = co_await pages.next()) for (auto& each : page->items) …
-  kubernetes::pager<K> pages(list_options options = {}) const {
+  kubernetes::pager<K> pages(list_options options = list_options()) const {
     return kubernetes::pager<K>(*this, std::move(options));
   }
 
   // As the server prints them.
-  boost::asio::awaitable<kubernetes::table> table(list_options options = {}) const {
+  boost::asio::awaitable<kubernetes::table> table(list_options options = list_options()) const {
     return core_.table(std::move(options));
   }
 
@@ -129,102 +136,111 @@ class api {
   // --- Writing -----------------------------------------------------------------------------------
 
   // The namespace is the object's own, or else this one's; two that differ are an error.
-  boost::asio::awaitable<K> create(const K& object, write_options options = {}) const {
+  boost::asio::awaitable<K> create(const K& object, write_options options = write_options()) const {
     return decode(core_.create(encode(object), names_of(object), std::move(options)));
   }
 
   // With the resource_version that it was read with: 409 if it was changed meanwhile. Without:
   // whatever is there is overwritten.
-  boost::asio::awaitable<K> replace(const K& object, write_options options = {}) const {
+  boost::asio::awaitable<K> replace(const K& object,
+                                    write_options options = write_options()) const {
     return decode(core_.replace(encode(object), names_of(object), {}, std::move(options)));
   }
 
   boost::asio::awaitable<K> patch(std::string name, kubernetes::patch change,
-                                  patch_options options = {}) const {
+                                  patch_options options = patch_options()) const {
     return decode(core_.patch(std::move(name), {}, std::move(change), std::move(options)));
   }
 
   // Server-side apply: what is in the object is this manager's wish, what was in the last one and
   // is not in this one goes. A field that another manager owns is a status_error 409 with
   // conflicts(), unless forced.
-  boost::asio::awaitable<K> apply(const K& object, apply_options options = {}) const {
+  boost::asio::awaitable<K> apply(const K& object, apply_options options = apply_options()) const {
     return decode(core_.apply(to_json(object), names_of(object), {}, std::move(options)));
   }
 
   // The same from JSON, which says exactly which fields are meant; apiVersion and kind are filled
   // in.
-  boost::asio::awaitable<K> apply(json object, apply_options options = {}) const {
+  boost::asio::awaitable<K> apply(json object, apply_options options = apply_options()) const {
     return decode(core_.apply(std::move(object), {}, std::move(options)));
   }
 
-  boost::asio::awaitable<removed<K>> remove(std::string name, remove_options options = {}) const {
+  boost::asio::awaitable<removed<K>> remove(std::string name,
+                                            remove_options options = remove_options()) const {
     return read_removed(core_.remove(std::move(name), std::move(options)));
   }
 
   // Every object that the selectors of `which` match; all of the namespace without any. The objects
   // may go later than the answer comes.
   boost::asio::awaitable<void> remove_collection(list_options which,
-                                                 remove_options options = {}) const {
+                                                 remove_options options = remove_options()) const {
     return core_.remove_collection(std::move(which), std::move(options));
   }
 
   // Reads, changes and replaces; on a conflict with another writer it starts over, up to
   // `attempts` times. `change` may be called several times; what it throws ends it.
   boost::asio::awaitable<K> modify(std::string name, std::function<void(K&)> change,
-                                   write_options options = {}, int attempts = 5) const {
+                                   write_options options = write_options(),
+                                   int attempts = 5) const {
     return modify(*this, std::move(name), std::move(change), std::move(options), attempts);
   }
 
   // Creates it; where it exists already, gives what is there.
-  boost::asio::awaitable<K> create_or_get(const K& object, write_options options = {}) const {
+  boost::asio::awaitable<K> create_or_get(const K& object,
+                                          write_options options = write_options()) const {
     return create_or_get(*this, object, std::move(options));
   }
 
   // --- Subresources ------------------------------------------------------------------------------
 
-  boost::asio::awaitable<K> get_status(std::string name, get_options options = {}) const {
+  boost::asio::awaitable<K> get_status(std::string name,
+                                       get_options options = get_options()) const {
     return decode(core_.get(std::move(name), "status", std::move(options)));
   }
-  boost::asio::awaitable<K> replace_status(const K& object, write_options options = {}) const {
+  boost::asio::awaitable<K> replace_status(const K& object,
+                                           write_options options = write_options()) const {
     return decode(core_.replace(encode(object), names_of(object), "status", std::move(options)));
   }
   boost::asio::awaitable<K> patch_status(std::string name, kubernetes::patch change,
-                                         patch_options options = {}) const {
+                                         patch_options options = patch_options()) const {
     return decode(core_.patch(std::move(name), "status", std::move(change), std::move(options)));
   }
-  boost::asio::awaitable<K> apply_status(json object, apply_options options = {}) const {
+  boost::asio::awaitable<K> apply_status(json object,
+                                         apply_options options = apply_options()) const {
     return decode(core_.apply(std::move(object), "status", std::move(options)));
   }
 
   // Of what can be scaled: Deployments, StatefulSets, ReplicaSets, custom resources that say so.
-  boost::asio::awaitable<scale> get_scale(std::string name, get_options options = {}) const {
+  boost::asio::awaitable<scale> get_scale(std::string name,
+                                          get_options options = get_options()) const {
     return core_.get_scale(std::move(name), std::move(options));
   }
   // With its resource_version: 409 if the object was changed meanwhile.
   boost::asio::awaitable<scale> replace_scale(const scale& wanted,
-                                              write_options options = {}) const {
+                                              write_options options = write_options()) const {
     return core_.replace_scale(wanted, std::move(options));
   }
   boost::asio::awaitable<scale> scale_to(std::string name, std::int32_t replicas,
-                                         write_options options = {}) const {
+                                         write_options options = write_options()) const {
     return core_.scale_to(std::move(name), replicas, std::move(options));
   }
 
   // Pods: removes one unless that would break a disruption budget, which is a status_error 429 with
   // the cause DisruptionBudget.
-  boost::asio::awaitable<void> evict(std::string name, remove_options options = {}) const {
+  boost::asio::awaitable<void> evict(std::string name,
+                                     remove_options options = remove_options()) const {
     return core_.evict(std::move(name), std::move(options));
   }
 
   // Pods: puts one on a node, as a scheduler does.
   boost::asio::awaitable<void> bind(std::string name, std::string node,
-                                    write_options options = {}) const {
+                                    write_options options = write_options()) const {
     return core_.bind(std::move(name), std::move(node), std::move(options));
   }
 
   // Service accounts: a token that says to be it.
-  boost::asio::awaitable<service_account_token> create_token(std::string name,
-                                                             token_options options = {}) const {
+  boost::asio::awaitable<service_account_token> create_token(
+      std::string name, token_options options = token_options()) const {
     return core_.create_token(std::move(name), std::move(options));
   }
 

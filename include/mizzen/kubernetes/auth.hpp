@@ -83,7 +83,7 @@ class authenticator {
   // Reads the files of certificates. Throws error(invalid_argument) naming the field for unusable
   // ones or a config that contradicts itself.
   authenticator(boost::asio::any_io_executor executor, config from,
-                authenticator_options options = {});
+                authenticator_options options = authenticator_options());
   authenticator(authenticator&&) noexcept;
   authenticator& operator=(authenticator&&) noexcept;
   ~authenticator();

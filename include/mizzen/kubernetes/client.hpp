@@ -115,24 +115,27 @@ class client {
  public:
   // Reads the files of certificates. Throws error(invalid_argument) naming the field for a config
   // or options that cannot work.
-  client(boost::asio::any_io_executor executor, config from, client_options options = {});
+  client(boost::asio::any_io_executor executor, config from,
+         client_options options = client_options());
 
   // With config::from_environment().
   static client from_environment(boost::asio::any_io_executor executor,
-                                 client_options options = {});
+                                 client_options options = client_options());
 
   // Sends a request; its URL is a path below the server's ("/api/v1/pods?limit=5"), any prefix of
   // the server's URL is put before it. Adds credentials, User-Agent and Accept: application/json
   // unless they are there.
-  boost::asio::awaitable<http::response> send(http::request what, call_options options = {});
+  boost::asio::awaitable<http::response> send(http::request what,
+                                              call_options options = call_options());
 
   // The same for an answer that is read as it arrives. Retried only until the head is there.
-  boost::asio::awaitable<http::response_stream> open(http::request what, call_options options = {});
+  boost::asio::awaitable<http::response_stream> open(http::request what,
+                                                     call_options options = call_options());
 
   // A WebSocket (exec, attach, port-forward). websocket_options::cancel holds for its whole life.
   // An answer other than 101 is a status_error.
-  boost::asio::awaitable<http::websocket> upgrade(http::request what,
-                                                  http::websocket_options options = {});
+  boost::asio::awaitable<http::websocket> upgrade(
+      http::request what, http::websocket_options options = http::websocket_options());
 
   const kubernetes::config& config() const noexcept;
   const client_options& options() const noexcept;
@@ -161,8 +164,8 @@ class client {
 class blocking {
  public:
   // With config::from_environment().
-  explicit blocking(client_options options = {});
-  explicit blocking(config from, client_options options = {});
+  explicit blocking(client_options options = client_options());
+  explicit blocking(config from, client_options options = client_options());
   blocking(blocking&&) noexcept;
   blocking& operator=(blocking&&) noexcept;
   ~blocking();

@@ -146,6 +146,6 @@ struct explain_options {
 // matter) and explains them. What the caller may not read is left out and named in `unread`. Throws
 // status_error (not_found) if there is no such object, error(invalid_argument) for another kind.
 boost::asio::awaitable<explanation> explain(const client& k8s, explain_target target,
-                                            explain_options options = {});
+                                            explain_options options = explain_options());
 
 }  // namespace mizzen::kubernetes

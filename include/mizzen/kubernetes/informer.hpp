@@ -152,7 +152,7 @@ class informer {
 
   // Adds a handler, at any time; it gets an added (initial) for each object that is there already,
   // then what follows.
-  handler_id add_handler(informer_handler<K> handler, handler_options options = {}) {
+  handler_id add_handler(informer_handler<K> handler, handler_options options = handler_options()) {
     return core_->add_handler(
         [handler = std::move(handler)](const detail::erased_informer_event& event) {
           const auto before = std::static_pointer_cast<const K>(event.before);
@@ -171,7 +171,7 @@ class informer {
   // The same with a coroutine that gets every event; the next is handled when it has returned.
   handler_id add_async_handler(
       std::function<boost::asio::awaitable<void>(informer_event<K>)> handler,
-      handler_options options = {}) {
+      handler_options options = handler_options()) {
     return core_->add_handler(
         detail::erased_async_handler(
             [handler = std::move(handler)](detail::erased_informer_event event) {

@@ -114,7 +114,7 @@ struct journal_options {
 class journal {
  public:
   // Opens the file, or makes it, readable by its owner alone. Its folder must exist.
-  explicit journal(std::filesystem::path file, journal_options options = {});
+  explicit journal(std::filesystem::path file, journal_options options = journal_options());
 
   // Records that the object is about to be created, unless something is recorded of this id
   // already: returns what is, or the new record.

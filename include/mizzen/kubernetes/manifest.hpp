@@ -25,9 +25,8 @@ std::vector<dynamic_object> parse_manifest(std::string_view text,
 // apiVersion and kind mean; what has no namespace goes into the one given, or the client's. A kind
 // whose CustomResourceDefinition the same manifest brings is waited for until the deadline. Ends at
 // the first error; what was applied before stays. Gives the objects as the server has them.
-boost::asio::awaitable<std::vector<dynamic_object>> apply_manifest(discovery kinds,
-                                                                   std::string text,
-                                                                   apply_options options = {},
-                                                                   std::string namespace_ = {});
+boost::asio::awaitable<std::vector<dynamic_object>> apply_manifest(
+    discovery kinds, std::string text, apply_options options = apply_options(),
+    std::string namespace_ = {});
 
 }  // namespace mizzen::kubernetes

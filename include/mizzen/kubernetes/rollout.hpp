@@ -61,7 +61,8 @@ class rollout {
   boost::asio::awaitable<rollout_status> status() const;
 
   // Waits, by a watch, until it is complete or has failed.
-  boost::asio::awaitable<rollout_status> wait(rollout_wait_options options = {}) const;
+  boost::asio::awaitable<rollout_status> wait(
+      rollout_wait_options options = rollout_wait_options()) const;
 
   // Oldest first; as many as the Deployment keeps (revisionHistoryLimit).
   boost::asio::awaitable<std::vector<rollout_revision>> history() const;

@@ -115,12 +115,12 @@ class submission {
 
   // Waits until it has ended, by a watch that heals itself, and records that in the journal. Ends
   // early only by cancellation. A failed Job is an outcome, not an exception.
-  boost::asio::awaitable<outcome> wait(wait_options options = {}) const;
+  boost::asio::awaitable<outcome> wait(wait_options options = wait_options()) const;
 
   boost::asio::awaitable<submission_status> status() const;
 
   // Deletes it and its pods (or suspends it). Nothing happens if it is gone already.
-  boost::asio::awaitable<void> cancel(cancel_options options = {}) const;
+  boost::asio::awaitable<void> cancel(cancel_options options = cancel_options()) const;
 
   // Goes on with a suspended Job.
   boost::asio::awaitable<void> resume() const;
@@ -149,16 +149,16 @@ class submission {
 // The object is checked first, as by build(). Where the connection breaks while it is created, what
 // became of it is found out; other errors as of client.
 boost::asio::awaitable<submission> submit(client k8s, batch_v1::job object,
-                                          submit_options options = {});
+                                          submit_options options = submit_options());
 boost::asio::awaitable<submission> submit(client k8s, core_v1::pod object,
-                                          submit_options options = {});
+                                          submit_options options = submit_options());
 
 inline boost::asio::awaitable<submission> submit(client k8s, const job& builder,
-                                                 submit_options options = {}) {
+                                                 submit_options options = submit_options()) {
   return submit(std::move(k8s), builder.build(), std::move(options));
 }
 inline boost::asio::awaitable<submission> submit(client k8s, const pod& builder,
-                                                 submit_options options = {}) {
+                                                 submit_options options = submit_options()) {
   return submit(std::move(k8s), builder.build(), std::move(options));
 }
 

@@ -126,11 +126,11 @@ class reflector {
 template <class K>
 class watcher {
  public:
-  explicit watcher(const client& k8s, watch_options options = {})
+  explicit watcher(const client& k8s, watch_options options = watch_options())
       : reflector_(k8s, detail::kind_access_of<K>(), std::move(options)) {}
 
   // A kind that is known at run time only.
-  watcher(const client& k8s, const resource_info& resource, watch_options options = {})
+  watcher(const client& k8s, const resource_info& resource, watch_options options = watch_options())
       : reflector_(k8s, detail::kind_access_of<K>(resource), std::move(options)) {}
 
   // The next event. Throws error(cancelled) when the coroutine is cancelled or close() was called.

@@ -55,7 +55,7 @@ class pager;
 //
 // Name the options as above: GCC 12 destroys a temporary that is made from braces within an
 // expression of co_await twice, pods.list({.limit = 1}) among them. (That is also why default
-// arguments are written with parentheses here.) GCC 13 and Clang do it right.
+// arguments are written with parentheses here.) Clang does it right.
 //
 // A value, cheap to copy. As thread safe as the client. Generated built-in kinds travel as protobuf
 // unless the client's options or the call say otherwise; everything else as JSON.

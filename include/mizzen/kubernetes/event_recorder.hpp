@@ -2,6 +2,8 @@
 #pragma once
 
 #include <mizzen/core/log.hpp>
+#include <mizzen/kubernetes/resource.hpp>
+#include <mizzen/kubernetes/types/core_v1.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -17,28 +19,29 @@ namespace mizzen::kubernetes {
 
 class client;
 
-// What an event is about.
-struct object_reference {
-  std::string api_version = {};  // "v1", "batch/v1"
-  std::string kind = {};
-  std::string namespace_ = {};
-  std::string name = {};
-  std::string uid = {};
-  std::string resource_version = {};
-  std::string field_path = {};
-
-  friend bool operator==(const object_reference&, const object_reference&) = default;
-};
+// What an event is about: reference_to(object).
+template <class K>
+core_v1::object_reference reference_to(const K& object) {
+  const resource_info& resource = resource_of<K>();
+  core_v1::object_reference reference;
+  reference.api_version = resource.api_version();
+  reference.kind = resource.kind;
+  reference.namespace_ = object.metadata.namespace_;
+  reference.name = object.metadata.name;
+  reference.uid = object.metadata.uid;
+  reference.resource_version = object.metadata.resource_version;
+  return reference;
+}
 
 enum class event_type { normal, warning };
 
 struct recorded_event {
-  object_reference regarding = {};
+  core_v1::object_reference regarding = {};
   event_type type = event_type::normal;
-  std::string reason = {};        // why, as a word in CamelCase; at most 128 characters
-  std::string action = {};        // what was done or failed, as a word; at most 128 characters
-  std::string note = {};          // for people; at most 1 kB, longer ones are cut at a character
-  object_reference related = {};  // a second object; optional
+  std::string reason = {};  // why, as a word in CamelCase; at most 128 characters
+  std::string action = {};  // what was done or failed, as a word; at most 128 characters
+  std::string note = {};    // for people; at most 1 kB, longer ones are cut at a character
+  core_v1::object_reference related = {};  // a second object; optional
 };
 
 struct event_recorder_options {
@@ -56,6 +59,7 @@ struct event_recorder_options {
 // (regarding, related, type, reason, action) again within six minutes becomes one series, whose
 // count is updated at once for the second, then every 30 minutes and when it ends. Events are best
 // effort: one that the server does not take after three tries is dropped.
+// An event goes into the namespace of what it is about, "default" for cluster-scoped objects.
 //
 // Thread safe; runs on the client's executor. Source: client-go tools/events, KEP-383.
 class event_recorder {

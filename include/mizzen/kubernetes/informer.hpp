@@ -44,6 +44,8 @@ struct informer_handler {
   std::function<void(const std::shared_ptr<const K>& before, const std::shared_ptr<const K>& now)>
       updated = {};
   std::function<void(const std::shared_ptr<const K>& last)> deleted = {};
+  // Every event, with all that is known of it; called before the function of its own.
+  std::function<void(const informer_event<K>&)> event = {};
 };
 
 struct handler_options {
@@ -62,7 +64,8 @@ using handler_id = std::uint64_t;
 template <class K>
 struct informer_options {
   watch_options watch = {};
-  // Applied to each object before it is stored; sees it alone. drop_managed_fields is one.
+  // Applied to each object before it is stored; drop_managed_fields is one. What it throws goes to
+  // on_error, and the object is stored as it is then.
   std::function<void(K&)> transform = {};
   std::map<std::string, index_function<K>> indexes = {};
   // Told of failures that are retried, and of exceptions of handlers, on the informer's strand.
@@ -91,8 +94,7 @@ struct erased_informer_options {
 // The type-erased informer. Thread safe.
 class informer_core {
  public:
-  informer_core(const client& k8s, std::shared_ptr<const kind_access> kind,
-                erased_informer_options options);
+  informer_core(const resource_client& of, kind_access kind, erased_informer_options options);
   informer_core(boost::asio::any_io_executor executor, std::unique_ptr<watch_source> source,
                 object_store::identify_function identify, erased_informer_options options);
   informer_core(const informer_core&) = delete;
@@ -119,8 +121,8 @@ class informer_core {
 
 // One list and watch, shared by many.
 //
-//   informer<core_v1::pod> pods{k8s, {.indexes = {{"node", [](const core_v1::pod& pod) …}}}};
-//   pods.add_handler({.added = [](const auto& pod) { … }});
+//   informer<core_v1::pod> pods{api<core_v1::pod>{k8s, all_namespaces}, {.indexes = {{"node",
+//   [](const core_v1::pod& pod) …}}}}; pods.add_handler({.added = [](const auto& pod) { … }});
 //   pods.start();
 //   co_await pods.synced();
 //   for (auto& pod : pods.store().by_index("node", "gpu-7")) …
@@ -143,12 +145,8 @@ class informer_core {
 template <class K>
 class informer {
  public:
-  explicit informer(const client& k8s, informer_options<K> options = {})
-      : informer(k8s, detail::kind_access_of<K>(), std::move(options)) {}
-
-  // A kind that is known at run time only.
-  informer(const client& k8s, const resource_info& resource, informer_options<K> options = {})
-      : informer(k8s, detail::kind_access_of<K>(resource), std::move(options)) {}
+  explicit informer(const api<K>& of, informer_options<K> options = informer_options<K>())
+      : informer(of, detail::kind_access_of<K>(), std::move(options)) {}
 
   // Adds a handler, at any time; it gets an added (initial) for each object that is there already,
   // then what follows.
@@ -157,6 +155,7 @@ class informer {
         [handler = std::move(handler)](const detail::erased_informer_event& event) {
           const auto before = std::static_pointer_cast<const K>(event.before);
           const auto now = std::static_pointer_cast<const K>(event.now);
+          if (handler.event) handler.event({event.type, before, now, event.initial, event.resync});
           if (event.type == informer_event_type::added) {
             if (handler.added) handler.added(now);
           } else if (event.type == informer_event_type::updated) {
@@ -210,8 +209,7 @@ class informer {
   kubernetes::store<K> store() const { return kubernetes::store<K>(core_->objects()); }
 
  private:
-  informer(const client& k8s, std::shared_ptr<const detail::kind_access> kind,
-           informer_options<K> options) {
+  informer(const api<K>& of, const detail::kind_access& kind, informer_options<K> options) {
     detail::erased_informer_options erased;
     erased.watch = std::move(options.watch);
     erased.on_error = std::move(options.on_error);
@@ -220,7 +218,7 @@ class informer {
         transform(*static_cast<K*>(object));
       };
     }
-    core_ = std::make_unique<detail::informer_core>(k8s, std::move(kind), std::move(erased));
+    core_ = std::make_unique<detail::informer_core>(of.core(), kind, std::move(erased));
     for (auto& [name, function] : options.indexes) {
       core_->objects()->add_index(name, [values = std::move(function)](const void* object) {
         return values(*static_cast<const K*>(object));

@@ -14,9 +14,13 @@
 
 namespace mizzen::kubernetes {
 
-// Under which values an object is found in an index: none, one or several.
+// Under which values an object is found in an index: none, one or several. Must give the same
+// values for the same object each time; an exception counts as none.
 template <class K>
 using index_function = std::function<std::vector<std::string>(const K&)>;
+
+// The name of the index that store::list(namespace) uses.
+inline constexpr std::string_view by_namespace = "namespace";
 
 namespace detail {
 
@@ -34,7 +38,8 @@ class object_store {
   object_store& operator=(const object_store&) = delete;
   ~object_store();
 
-  // Indexes what is there, and all that comes. Throws error(already_exists) for a name in use.
+  // Indexes what is there, and all that comes. Throws error(already_exists) for a name in use. Not
+  // while another thread puts objects.
   void add_index(std::string name, erased_index values);
 
   // Puts the object in the place of the one of its name, which is returned (null: there was none).
@@ -42,6 +47,12 @@ class object_store {
 
   // Removes and returns the object of that name, or null.
   object_ptr remove(std::string_view namespace_, std::string_view name);
+
+  // Between begin and end everything that is to stay is put or kept; end removes and returns the
+  // rest. Begin again forgets what was kept so far.
+  void begin_replace();
+  void keep(std::string_view namespace_, std::string_view name);
+  std::vector<object_ptr> end_replace();
 
   object_ptr get(std::string_view namespace_, std::string_view name) const;
   std::vector<object_ptr> list() const;
@@ -119,8 +130,5 @@ class store {
  private:
   std::shared_ptr<const detail::object_store> core_;
 };
-
-// The name of the index that store::list(namespace) uses.
-inline constexpr std::string_view by_namespace = "namespace";
 
 }  // namespace mizzen::kubernetes

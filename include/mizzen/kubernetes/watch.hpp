@@ -1,8 +1,12 @@
 // One watch of a collection that heals itself: list, watch, resume, list again when it must.
 #pragma once
 
+#include <mizzen/core/deadline.hpp>
+#include <mizzen/core/error.hpp>
 #include <mizzen/core/log.hpp>
-#include <mizzen/kubernetes/detail/kind.hpp>
+#include <mizzen/kubernetes/api.hpp>
+#include <mizzen/kubernetes/detail/alarm.hpp>
+#include <mizzen/kubernetes/detail/kind_of.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -19,10 +23,8 @@
 
 namespace mizzen::kubernetes {
 
-class client;
-
 // What one step of a watch says.
-enum class watch_event_type {
+enum class watcher_event_type {
   restarted,  // what follows, up to synced, is all that there is now: the first list, or another
               // one because the server no longer knew where this watch had stopped
   synced,     // the list is complete; an object that was not in it is gone
@@ -32,11 +34,9 @@ enum class watch_event_type {
 };
 
 // "restarted", "synced", "added" …
-std::string_view to_string(watch_event_type type) noexcept;
+std::string_view to_string(watcher_event_type type) noexcept;
 
 struct watch_options {
-  // Empty: all namespaces, or a cluster-scoped kind.
-  std::string namespace_ = {};
   std::string label_selector = {};
   std::string field_selector = {};
 
@@ -70,19 +70,19 @@ struct watch_options {
 };
 
 template <class K>
-struct watch_event {
-  watch_event_type type = watch_event_type::synced;
+struct watcher_event {
+  watcher_event_type type = watcher_event_type::synced;
   std::shared_ptr<const K> object = {};  // null for restarted and synced
 };
 
 namespace detail {
 
 struct change {
-  watch_event_type type = watch_event_type::synced;
+  watcher_event_type type = watcher_event_type::synced;
   mutable_object_ptr object = {};
 };
 
-// Where lists and watches come from: the API server, or a test.
+// Where lists and watches come from: the API server, or a test. src/kubernetes/watch_source.hpp
 class watch_source;
 
 // The type-erased core of watcher and informer: a watch machine and what it needs of the network.
@@ -90,7 +90,7 @@ class reflector {
  public:
   reflector(boost::asio::any_io_executor executor, std::unique_ptr<watch_source> source,
             watch_options options);
-  reflector(const client& k8s, std::shared_ptr<const kind_access> kind, watch_options options);
+  reflector(const resource_client& of, kind_access kind, watch_options options);
   reflector(reflector&&) noexcept;
   reflector& operator=(reflector&&) noexcept;
   ~reflector();
@@ -112,10 +112,10 @@ class reflector {
 // of order between two restarts, whatever becomes of connections and servers. It keeps no objects;
 // informer does.
 //
-//   watcher<core_v1::pod> pods{k8s, {.namespace_ = "default", .label_selector = "app=web"}};
+//   watcher pods{api<core_v1::pod>{k8s, "default"}, {.label_selector = "app=web"}};
 //   for (;;) {
 //     auto event = co_await pods.next();
-//     if (event.type == watch_event_type::added) …
+//     if (event.type == watcher_event_type::added) …
 //   }
 //
 // Failures of the network and of the server are retried with backoff for ever and reported to
@@ -126,18 +126,14 @@ class reflector {
 template <class K>
 class watcher {
  public:
-  explicit watcher(const client& k8s, watch_options options = watch_options())
-      : reflector_(k8s, detail::kind_access_of<K>(), std::move(options)) {}
-
-  // A kind that is known at run time only.
-  watcher(const client& k8s, const resource_info& resource, watch_options options = watch_options())
-      : reflector_(k8s, detail::kind_access_of<K>(resource), std::move(options)) {}
+  explicit watcher(const api<K>& of, watch_options options = watch_options())
+      : reflector_(of.core(), detail::kind_access_of<K>(), std::move(options)) {}
 
   // The next event. Throws error(cancelled) when the coroutine is cancelled or close() was called.
-  boost::asio::awaitable<watch_event<K>> next() {
+  boost::asio::awaitable<watcher_event<K>> next() {
     detail::change change = co_await reflector_.next();
-    co_return watch_event<K>{change.type,
-                             std::static_pointer_cast<const K>(std::move(change.object))};
+    co_return watcher_event<K>{change.type,
+                               std::static_pointer_cast<const K>(std::move(change.object))};
   }
 
   // Ends a pending next(), and frees the socket.
@@ -149,5 +145,47 @@ class watcher {
  private:
   detail::reflector reflector_;
 };
+
+// Watches one object until `holds` is true of it, and returns it: null if that was said of its
+// absence, for which holds is called with a null pointer. Throws error(deadline_exceeded) naming
+// the object, and what watcher::next() throws.
+//
+//   auto pod = co_await wait_until<core_v1::pod>(pods, "web", [](const core_v1::pod* pod) {
+//     return pod && pod->status.phase == "Running";
+//   }, deadline::after(60s));
+template <class K>
+boost::asio::awaitable<std::shared_ptr<const K>> wait_until(api<K> of, std::string name,
+                                                            std::function<bool(const K*)> holds,
+                                                            deadline until = deadline()) {
+  watch_options options;
+  options.field_selector = field_selector{}.equals("metadata.name", name).text();
+  watcher<K> events(of, std::move(options));
+  const detail::deadline_alarm alarm(of.k8s().executor(), until, [&events] { events.close(); });
+  std::shared_ptr<const K> last;
+  for (bool complete = false;;) {
+    watcher_event<K> event;
+    try {
+      event = co_await events.next();
+    } catch (const error& e) {
+      if (e.code() != errc::cancelled || !until.expired()) throw;
+      throw error(errc::deadline_exceeded, name, "the deadline passed before it was as awaited");
+    }
+    switch (event.type) {
+      case watcher_event_type::restarted:
+        complete = false;
+        last = nullptr;
+        break;
+      case watcher_event_type::synced:
+        complete = true;
+        break;
+      case watcher_event_type::deleted:
+        last = nullptr;
+        break;
+      default:
+        last = std::move(event.object);
+    }
+    if (complete && holds(last.get())) co_return last;
+  }
+}
 
 }  // namespace mizzen::kubernetes

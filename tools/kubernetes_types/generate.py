@@ -387,7 +387,7 @@ def cpp_type(field):
 
 def comment(text, indent):
     """The first sentence of a description, as a comment."""
-    text = " ".join(text.split())
+    text = " ".join(text.split("\n\nPossible enum values:")[0].split())  # which a server adds
     first = re.match(r"(.+?[a-z0-9)\]`'\"’][a-z0-9)\]`'\"’]\.)(?=\s+[A-Z\"'`]|\s*$)", text)
     if first:
         text = first[1]

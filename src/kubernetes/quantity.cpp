@@ -268,6 +268,15 @@ quantity& quantity::operator-=(const quantity& other) {
   return *this;
 }
 
+bool operator==(const quantity& a, const quantity& b) noexcept {
+  if (a.text_ == b.text_) return true;
+  try {
+    return read(a.text_).nanos == read(b.text_).nanos;
+  } catch (const error&) {
+    return false;
+  }
+}
+
 std::strong_ordering operator<=>(const quantity& a, const quantity& b) {
   const wide left = read(a.text_).nanos;
   const wide right = read(b.text_).nanos;

@@ -73,6 +73,8 @@ std::optional<instant> read_rfc3339(std::string_view text) noexcept {
   if (at != text.size()) return std::nullopt;
   const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
   result.seconds = days * 86'400 + hour * 3'600 + minute * 60 + second - offset * 60;
+  // In UTC it may have become a year that cannot be written again.
+  if (result.seconds < first_second || result.seconds > last_second) return std::nullopt;
   return result;
 }
 

@@ -54,7 +54,10 @@ class quantity {
   friend quantity operator+(quantity a, const quantity& b) { return a += b; }
   friend quantity operator-(quantity a, const quantity& b) { return a -= b; }
 
-  friend bool operator==(const quantity& a, const quantity& b) { return (a <=> b) == 0; }
+  // By value. Never throws: quantities beyond 1.7e29, the end of what is calculated with here, are
+  // equal if their texts are.
+  friend bool operator==(const quantity& a, const quantity& b) noexcept;
+  // By value. Throws error(out_of_range) beyond 1.7e29, as do the arithmetic and value().
   friend std::strong_ordering operator<=>(const quantity& a, const quantity& b);
 
  private:

@@ -64,7 +64,7 @@ instant read_timestamp(std::string_view message, const place& here) {
     return true;
   });
   // What years of four digits can say: beyond it the JSON form has no text for it.
-  if (result.seconds < -62'167'219'200 || result.seconds > 253'402'300'799 || result.nanos < 0 ||
+  if (result.seconds < first_second || result.seconds > last_second || result.nanos < 0 ||
       result.nanos > 999'999'999) {
     wire_reader::fail(here, "the time is outside the years 0 to 9999");
   }

@@ -16,6 +16,9 @@ struct instant {
   std::int64_t seconds = 0;
   std::int32_t nanos = 0;
 };
+// The bounds of RFC 3339: 0000-01-01T00:00:00Z and 9999-12-31T23:59:59Z.
+inline constexpr std::int64_t first_second = -62'167'219'200;
+inline constexpr std::int64_t last_second = 253'402'300'799;
 std::optional<instant> read_rfc3339(std::string_view text) noexcept;
 
 // Appends "2026-11-22T08:43:00Z", with a fraction of six digits if `micros` is not negative. Years

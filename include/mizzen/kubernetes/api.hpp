@@ -387,7 +387,8 @@ class api {
     get_options reading;
     reading.cancel = options.cancel;
     const detail::object_names names = names_of(object);
-    co_return co_await decode(self.core_.get(names, {}, reading));
+    auto reading_it = decode(self.core_.get(names, std::string(), reading));
+    co_return co_await std::move(reading_it);
   }
 
   detail::resource_client core_;

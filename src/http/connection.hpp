@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -79,8 +80,9 @@ class connection : public std::enable_shared_from_this<connection> {
   strand executor;
   std::unique_ptr<transport> stream;
   watchdog<connection> guard;
-  // The attempt that it works for now, so that a late cancellation does not hit the next one.
-  const void* working_for = nullptr;
+  // The number of the exchange that it works for now, 0 for none, so that a late cancellation does
+  // not hit the next one. No address: the next one may live where the last one did.
+  std::uint64_t working_for = 0;
   bool cancelled = false;
   std::chrono::steady_clock::time_point idle_since;
 

@@ -91,9 +91,9 @@ void exchange::listen_for_stop() {
   on_stop_.reset();
   if (!cancel_.token.stop_possible()) return;
   // A late call must not hit the request that has the connection by then.
-  on_stop_.emplace(cancel_.token, [via = via_, key = static_cast<const void*>(this)] {
-    asio::post(via->executor, [via, key] {
-      if (via->working_for != key) return;
+  on_stop_.emplace(cancel_.token, [via = via_, number = number_] {
+    asio::post(via->executor, [via, number] {
+      if (via->working_for != number) return;
       via->cancelled = true;
       via->close();
     });
@@ -127,7 +127,7 @@ asio::awaitable<Result> exchange::guarded(std::shared_ptr<exchange> self,
 
 asio::awaitable<bool> exchange::send_and_read_head() {
   const connection_ptr via = via_;
-  via->working_for = this;
+  via->working_for = number_;
   if (cancel_.token.stop_requested()) {
     throw error(errc::cancelled, subject_, "cancelled by the caller");
   }
@@ -162,7 +162,7 @@ request_error exchange::settle(const error& failure, bool cancelled_here) {
   connection& via = *via_;
   if (cancelled_here) via.cancelled = true;
   via.guard.rest();
-  via.working_for = nullptr;
+  via.working_for = 0;
   error why = failure;
   if (via.guard.barked()) {
     const bool late = until_.expired() || silence_.count() == 0 || !sent_;
@@ -308,7 +308,7 @@ void exchange::finish() {
   body_.reset();
   const connection_ptr via = via_;
   via->guard.rest();
-  via->working_for = nullptr;
+  via->working_for = 0;
   on_stop_.reset();
   if (!reusable_ || via->unread_size() > 0 || via->is_closed()) return via->close();
   core_->pool.put(to_.origin(), via);
@@ -337,8 +337,8 @@ asio::awaitable<std::string> exchange::collect() {
 void exchange::abandon() noexcept {
   if (!via_) return;
   try {
-    asio::post(via_->executor, [via = via_, key = this] {
-      if (via->working_for != key) return;
+    asio::post(via_->executor, [via = via_, number = number_] {
+      if (via->working_for != number) return;
       via->cancelled = true;
       via->guard.rest();
       via->close();

@@ -9,8 +9,10 @@
 
 #include <boost/asio/awaitable.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -33,6 +35,7 @@ struct client_core {
   asio::any_io_executor executor;
   std::shared_ptr<const connection_settings> settings;
   connection_pool pool;
+  std::atomic<std::uint64_t> exchanges = 0;  // so far
 };
 
 // How the bytes of an answer's body become text.
@@ -103,6 +106,7 @@ class exchange : public std::enable_shared_from_this<exchange> {
   [[noreturn]] void fail(std::string_view doing, std::string_view why) const;
 
   std::shared_ptr<client_core> core_;
+  const std::uint64_t number_ = ++core_->exchanges;
   request what_;
   mizzen::cancellation cancel_;
   std::chrono::milliseconds silence_;

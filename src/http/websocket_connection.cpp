@@ -246,7 +246,7 @@ asio::awaitable<void> websocket_connection::end_well() {
   co_await via->stream->shutdown(ignored);
   ended_ = true;
   via->guard.rest();
-  via->working_for = nullptr;
+  via->working_for = 0;
   via->close();
   fall_silent();
 }

@@ -82,8 +82,8 @@ class peer {
   json informer(const std::string& ns) {
     const auto start = clock_type::now();
     const double cpu = cpu_seconds();
-    kept_ = std::make_unique<k8s::informer<core_v1::pod>>(
-        k8s_.client(), k8s::informer_options<core_v1::pod>{.watch = {.namespace_ = ns}});
+    kept_ =
+        std::make_unique<k8s::informer<core_v1::pod>>(k8s::api<core_v1::pod>{k8s_.client(), ns});
     kept_->start();
     k8s_.run(kept_->synced());
     return {{"seconds", seconds_since(start)},
@@ -131,8 +131,7 @@ class peer {
                                            std::vector<double>& latencies) {
     using channel = asio::experimental::channel<void(boost::system::error_code)>;
     const auto done = std::make_shared<channel>(co_await asio::this_coro::executor, 1);
-    k8s::informer<core_v1::config_map> maps{
-        client, k8s::informer_options<core_v1::config_map>{.watch = {.namespace_ = ns}}};
+    k8s::informer<core_v1::config_map> maps{k8s::api<core_v1::config_map>{client, ns}};
     k8s::informer_handler<core_v1::config_map> handler;
     handler.added = [&latencies, done,
                      count](const std::shared_ptr<const core_v1::config_map>& now) {

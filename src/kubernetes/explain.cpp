@@ -1,5 +1,7 @@
 #include "kubernetes/explain.hpp"
 
+#include <mizzen/kubernetes/submission.hpp>
+
 #include <algorithm>
 #include <utility>
 
@@ -129,11 +131,16 @@ void explain_job(const explain_facts& facts, const batch_v1::job& job, explanati
   }
   if (job.spec.suspend.value_or(false)) {
     const auto queue = job.metadata.labels.find("kueue.x-k8s.io/queue-name");
-    add(result.findings,
-        queue == job.metadata.labels.end()
-            ? about(object, cause::suspended, "it is suspended", "resume it (spec.suspend: false)")
-            : about(object, cause::suspended, "it waits in the queue '" + queue->second + '\'',
-                    "Kueue resumes it when there is room"));
+    finding held =
+        about(object, cause::suspended, "it is suspended", "resume it (spec.suspend: false)");
+    if (queue != job.metadata.labels.end()) {
+      held.message = "it waits in the queue '" + queue->second + '\'';
+      held.hint = "Kueue resumes it when there is room";
+    } else if (job.metadata.annotations.contains(held_annotation)) {
+      held.message = "its submitter died before it had recorded it";
+      held.hint = "start the submitter again: it goes on from there";
+    }
+    add(result.findings, std::move(held));
     result.verdict = verdict::pending;
     return;
   }

@@ -132,7 +132,8 @@ asio::awaitable<void> read_room(client k8s, explain_facts& facts, cancellation c
   list_options which;
   which.field_selector = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed";
   which.cancel = cancel;
-  facts.placed_pods = co_await read<core_v1::pod>(std::move(k8s), {}, std::move(which),
+  const std::string everywhere;
+  facts.placed_pods = co_await read<core_v1::pod>(std::move(k8s), everywhere, std::move(which),
                                                   "pods of the cluster", facts.unread);
 }
 

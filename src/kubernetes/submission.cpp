@@ -69,7 +69,9 @@ asio::awaitable<found_or_made<K>> create_or_find(api<K> objects, K object, cance
     try {
       write_options options;
       options.cancel = cancel;
-      found_or_made<K> result{co_await objects.create(object, options), true};
+      found_or_made<K> result;
+      result.object = co_await objects.create(object, options);
+      result.created = true;
       co_return result;
     } catch (const status_error& e) {
       if (!is_already_exists(e)) throw;
@@ -82,7 +84,8 @@ asio::awaitable<found_or_made<K>> create_or_find(api<K> objects, K object, cance
       options.cancel = cancel;
       std::optional<K> there = co_await objects.find(object.metadata.name, options);
       if (there) {
-        found_or_made<K> result{std::move(*there), false};
+        found_or_made<K> result;
+        result.object = std::move(*there);
         co_return result;
       }
       if (attempt == create_attempts) {
@@ -232,7 +235,8 @@ struct submitter {
       from.accept(record.id, there->metadata.uid);
       record.uid = there->metadata.uid;
     }
-    result.emplace(co_await resume(std::move(state), std::move(record), objects, cancellation{}));
+    const cancellation never;
+    result.emplace(co_await resume(std::move(state), std::move(record), objects, never));
     co_return result;
   }
 
@@ -351,6 +355,7 @@ const std::string& submission::kind() const noexcept { return impl_->kind; }
 const std::string& submission::namespace_() const noexcept { return impl_->namespace_; }
 const std::string& submission::name() const noexcept { return impl_->name; }
 const std::string& submission::uid() const noexcept { return impl_->uid; }
+const client& submission::k8s() const noexcept { return impl_->k8s; }
 bool submission::created() const noexcept { return impl_->created; }
 
 asio::awaitable<outcome> submission::wait(wait_options options) const {

@@ -200,7 +200,8 @@ void check_resources(const field_path& field, const core_v1::resource_requiremen
   }
   for (const auto& [name, amount] : resources.requests) {
     if (name.find('/') != name.npos && !resources.limits.contains(name)) {
-      refuse({at, name}, "a device that is requested needs a limit of the same amount");
+      refuse({{field, "requests"}, name},
+             "a device that is requested needs a limit of the same amount");
     }
   }
 }

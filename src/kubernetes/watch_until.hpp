@@ -60,27 +60,27 @@ boost::asio::awaitable<void> watch_until(client k8s, watch_target target,
                                          std::function<bool(const K*)> look, cancellation cancel) {
   cancel.check(target.label);
   watch_options options;
-  options.namespace_ = target.namespace_;
-  options.field_selector = "metadata.name=" + target.name;
-  const auto watch = std::make_shared<watcher<K>>(k8s, std::move(options));
+  options.field_selector = field_selector{}.equals("metadata.name", target.name).text();
+  const api<K> objects(k8s, target.namespace_);
+  const auto watch = std::make_shared<watcher<K>>(objects, std::move(options));
   const watch_stopper<watcher<K>> stopper(k8s.executor(), watch, cancel);
   bool there = false;
   try {
     for (;;) {
-      const watch_event<K> event = co_await watch->next();
+      const watcher_event<K> event = co_await watch->next();
       switch (event.type) {
-        case watch_event_type::restarted:
+        case watcher_event_type::restarted:
           there = false;
           break;
-        case watch_event_type::synced:
+        case watcher_event_type::synced:
           if (!there && look(nullptr)) co_return;
           break;
-        case watch_event_type::added:
-        case watch_event_type::modified:
+        case watcher_event_type::added:
+        case watcher_event_type::modified:
           there = true;
           if (look(event.object.get())) co_return;
           break;
-        case watch_event_type::deleted:
+        case watcher_event_type::deleted:
           there = false;
           // The last state may be the one that was waited for.
           if (look(event.object.get()) || look(nullptr)) co_return;

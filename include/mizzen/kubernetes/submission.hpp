@@ -110,6 +110,7 @@ class submission {
   const std::string& namespace_() const noexcept;
   const std::string& name() const noexcept;
   const std::string& uid() const noexcept;
+  const client& k8s() const noexcept;
   // Whether this call of submit() made it; false: it was there, or is on record, already.
   bool created() const noexcept;
 

@@ -14,7 +14,6 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -296,7 +295,8 @@ struct authenticator::impl : std::enable_shared_from_this<authenticator::impl> {
       self->running = run;
       auto work = refresh(self, run);
       asio::co_spawn(self->on_strand, std::move(work),
-                     asio::bind_cancellation_slot(run->stop.slot(), asio::detached));
+                     asio::bind_cancellation_slot(
+                         run->stop.slot(), [run](const std::exception_ptr&) { /* in the run */ }));
     }
     const auto own = std::make_shared<refresh_run::waiter>(self->on_strand);
     run->waiters.push_back(own);

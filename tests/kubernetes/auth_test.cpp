@@ -18,6 +18,8 @@
 #include <map>
 #include <mutex>
 #include <signal.h>
+#include <stdexcept>
+#include <stdlib.h>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -475,6 +477,52 @@ TEST_F(AuthTest, PluginsMayBeForbiddenOrWantATerminal) {
   std::string text;
   EXPECT_EQ(failure(auth, &text), errc::unauthenticated);
   EXPECT_THAT(text, HasSubstr("interactiveMode: Always"));
+}
+
+// A terminal as standard input for the length of a test.
+class terminal {
+ public:
+  terminal() : master_(::posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC)), before_(::dup(0)) {
+    if (::grantpt(master_) != 0 || ::unlockpt(master_) != 0)
+      throw std::runtime_error("no terminal");
+    const int slave = ::open(::ptsname(master_), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ::dup2(slave, 0);
+    ::close(slave);
+  }
+  ~terminal() {
+    ::dup2(before_, 0);
+    ::close(before_);
+    ::close(master_);
+  }
+  terminal(const terminal&) = delete;
+  terminal& operator=(const terminal&) = delete;
+  bool type(const std::string& text) {
+    return ::write(master_, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  }
+
+ private:
+  int master_;
+  int before_;
+};
+
+TEST_F(AuthTest, InteractivePluginsAskOnTheTerminal) {
+  config from = with_plugin(
+      "read -r answer\necho '{\"kind\": \"ExecCredential\", \"apiVersion\": "
+      "\"client.authentication.k8s.io/v1\", \"status\": {\"token\": \"'$answer'\"}}'\n");
+  authenticator_options with = options();
+  with.stdin_available = true;
+  terminal keyboard;
+  ASSERT_TRUE(keyboard.type("pin-1234\npin-5678\n"));
+  from.user.exec->interactive = interactive_mode::always;
+  authenticator always = make(from, with);
+  EXPECT_EQ(header(always), "Bearer pin-1234");
+  from.user.exec->interactive = interactive_mode::if_available;
+  authenticator available = make(from, with);
+  EXPECT_EQ(header(available), "Bearer pin-5678");
+  // Never: nothing to read, so an empty token, which is none.
+  from.user.exec->interactive = interactive_mode::never;
+  authenticator never = make(from, with);
+  EXPECT_EQ(failure(never), errc::unauthenticated);
 }
 
 TEST_F(AuthTest, ATokenGoesBeforeThePlugin) {

@@ -42,6 +42,14 @@ asio::awaitable<http::response> upgrade_once(std::shared_ptr<std::optional<http:
   co_return http::response{.status = 101, .headers = {}, .body = {}};
 }
 
+// Waits for the exchange to be done, then hands out what its sender has kept.
+template <class Kept>
+asio::awaitable<Kept> take(asio::awaitable<http::response> exchanged,
+                           std::shared_ptr<std::optional<Kept>> kept) {
+  co_await std::move(exchanged);
+  co_return std::move(**kept);
+}
+
 }  // namespace
 
 asio::awaitable<http::response_stream> client::open(http::request what, call_options options) {
@@ -50,9 +58,7 @@ asio::awaitable<http::response_stream> client::open(http::request what, call_opt
                                http::send_options with) {
     return open_once(stream, std::move(over), std::move(attempt), std::move(with));
   };
-  auto exchanged = impl::exchange(impl_, std::move(what), std::move(options), std::move(send));
-  co_await std::move(exchanged);
-  co_return std::move(**stream);
+  return take(impl::exchange(impl_, std::move(what), std::move(options), std::move(send)), stream);
 }
 
 asio::awaitable<http::websocket> client::upgrade(http::request what,
@@ -64,9 +70,7 @@ asio::awaitable<http::websocket> client::upgrade(http::request what,
                                         http::send_options) {
     return upgrade_once(socket, options, std::move(over), std::move(attempt));
   };
-  auto exchanged = impl::exchange(impl_, std::move(what), std::move(call), std::move(send));
-  co_await std::move(exchanged);
-  co_return std::move(**socket);
+  return take(impl::exchange(impl_, std::move(what), std::move(call), std::move(send)), socket);
 }
 
 }  // namespace mizzen::kubernetes

@@ -228,6 +228,48 @@ struct discovery::impl {
     co_return made;
   }
 
+  static awaitable<std::shared_ptr<const rest_mapper>> mapper(std::shared_ptr<impl> self,
+                                                              cancellation cancel) {
+    auto known_now = self->cached();
+    if (!known_now) known_now = co_await load(self, std::move(cancel));
+    co_return known_now;
+  }
+
+  static awaitable<resource_info> find(std::shared_ptr<impl> self, std::string name,
+                                       cancellation cancel) {
+    if (const auto before = self->cached()) {
+      try {
+        co_return before->find(name).info;
+      } catch (const error& e) {
+        if (e.code() != errc::not_found) throw;
+      }
+    }
+    const auto fresh = co_await load(self, std::move(cancel));
+    co_return fresh->find(name).info;
+  }
+
+  static awaitable<resource_info> find_kind(std::shared_ptr<impl> self, std::string api_version,
+                                            std::string kind, cancellation cancel) {
+    if (const auto before = self->cached()) {
+      if (const api_resource* const found = before->find_kind(api_version, kind)) {
+        co_return found->info;
+      }
+    }
+    const auto fresh = co_await load(self, std::move(cancel));
+    if (const api_resource* const found = fresh->find_kind(api_version, kind)) {
+      co_return found->info;
+    }
+    throw error(errc::not_found, api_version + "/" + kind,
+                "the server has no such kind" +
+                    std::string(fresh->unavailable().empty() ? "" : ", or cannot say so now"));
+  }
+
+  static awaitable<server_version> version(client k8s, cancellation cancel) {
+    auto getting = get(std::move(k8s), "/version", "application/json", std::move(cancel));
+    const http::response answer = co_await std::move(getting);
+    co_return detail::read_version(answer.body);
+  }
+
   std::shared_ptr<const rest_mapper> cached() {
     const std::lock_guard lock(mutex);
     return known;
@@ -243,46 +285,20 @@ discovery::discovery(client k8s) : impl_(std::make_shared<impl>(std::move(k8s)))
 const kubernetes::client& discovery::k8s() const noexcept { return impl_->k8s; }
 
 awaitable<std::shared_ptr<const rest_mapper>> discovery::mapper(cancellation cancel) {
-  const auto self = impl_;
-  auto known = self->cached();
-  if (!known) known = co_await impl::load(self, std::move(cancel));
-  co_return known;
+  return impl::mapper(impl_, std::move(cancel));
 }
 
 awaitable<resource_info> discovery::find(std::string name, cancellation cancel) {
-  const auto self = impl_;
-  if (const auto known = self->cached()) {
-    try {
-      co_return known->find(name).info;
-    } catch (const error& e) {
-      if (e.code() != errc::not_found) throw;
-    }
-  }
-  const auto fresh = co_await impl::load(self, std::move(cancel));
-  co_return fresh->find(name).info;
+  return impl::find(impl_, std::move(name), std::move(cancel));
 }
 
 awaitable<resource_info> discovery::find_kind(std::string api_version, std::string kind,
                                               cancellation cancel) {
-  const auto self = impl_;
-  if (const auto known = self->cached()) {
-    if (const api_resource* const found = known->find_kind(api_version, kind)) {
-      co_return found->info;
-    }
-  }
-  const auto fresh = co_await impl::load(self, std::move(cancel));
-  if (const api_resource* const found = fresh->find_kind(api_version, kind)) co_return found->info;
-  // For its message: what is like it.
-  const std::string name = api_version + "/" + kind;
-  throw error(errc::not_found, name,
-              "the server has no such kind" +
-                  std::string(fresh->unavailable().empty() ? "" : ", or cannot say so now"));
+  return impl::find_kind(impl_, std::move(api_version), std::move(kind), std::move(cancel));
 }
 
 awaitable<server_version> discovery::version(cancellation cancel) {
-  auto getting = impl::get(impl_->k8s, "/version", "application/json", std::move(cancel));
-  const http::response answer = co_await std::move(getting);
-  co_return detail::read_version(answer.body);
+  return impl::version(impl_->k8s, std::move(cancel));
 }
 
 void discovery::invalidate() noexcept {

@@ -245,14 +245,22 @@ std::string resource_client::manager(const std::string& of_call) const {
   return of_call.empty() ? k8s_.field_manager() : of_call;
 }
 
-awaitable<body> resource_client::exchange(http::request what, cancellation cancel) const {
-  client k8s = k8s_;
+namespace {
+
+// With a client of its own: whoever asked may be gone before this begins.
+awaitable<body> send_and_check(client k8s, http::request what, cancellation cancel) {
   const std::string subject = what.method + " " + what.url;
   call_options options;
   options.cancel = std::move(cancel);
   http::response answer = co_await k8s.send(std::move(what), std::move(options));
   const body_encoding encoding = encoding_of(answer.headers, subject);
   co_return body{std::move(answer.body), encoding};
+}
+
+}  // namespace
+
+awaitable<body> resource_client::exchange(http::request what, cancellation cancel) const {
+  return send_and_check(k8s_, std::move(what), std::move(cancel));
 }
 
 awaitable<body> resource_client::get(std::string name, std::string subresource,

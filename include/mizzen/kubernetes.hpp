@@ -2,13 +2,16 @@
 #pragma once
 
 #include <mizzen/kubernetes/api.hpp>
+#include <mizzen/kubernetes/attach.hpp>
 #include <mizzen/kubernetes/auth.hpp>
 #include <mizzen/kubernetes/builders.hpp>
 #include <mizzen/kubernetes/client.hpp>
 #include <mizzen/kubernetes/config.hpp>
+#include <mizzen/kubernetes/cp.hpp>
 #include <mizzen/kubernetes/discovery.hpp>
 #include <mizzen/kubernetes/dynamic_object.hpp>
 #include <mizzen/kubernetes/event_recorder.hpp>
+#include <mizzen/kubernetes/exec.hpp>
 #include <mizzen/kubernetes/exec_credential.hpp>
 #include <mizzen/kubernetes/explain.hpp>
 #include <mizzen/kubernetes/finalizer.hpp>
@@ -16,9 +19,11 @@
 #include <mizzen/kubernetes/journal.hpp>
 #include <mizzen/kubernetes/kubeconfig.hpp>
 #include <mizzen/kubernetes/leader_election.hpp>
+#include <mizzen/kubernetes/logs.hpp>
 #include <mizzen/kubernetes/manifest.hpp>
 #include <mizzen/kubernetes/oidc.hpp>
 #include <mizzen/kubernetes/options.hpp>
+#include <mizzen/kubernetes/port_forward.hpp>
 #include <mizzen/kubernetes/rollout.hpp>
 #include <mizzen/kubernetes/scheduling_message.hpp>
 #include <mizzen/kubernetes/status.hpp>

@@ -66,6 +66,8 @@ asio::awaitable<http::websocket> client::upgrade(http::request what,
   const auto socket = std::make_shared<std::optional<http::websocket>>();
   call_options call;
   call.cancel = options.cancel;
+  // A GET that starts something on the other side: a command must not run twice.
+  call.retry = false;
   impl::sender send = [socket, options](std::shared_ptr<http::client> over, http::request attempt,
                                         http::send_options) {
     return upgrade_once(socket, options, std::move(over), std::move(attempt));

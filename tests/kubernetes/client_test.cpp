@@ -15,6 +15,7 @@
 #include <atomic>
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 namespace mizzen::kubernetes {
@@ -359,6 +360,17 @@ TEST_F(KubernetesClientTest, NamesNeverMeanTheCollection) {
   other.metadata.name = "a";
   EXPECT_EQ(failure_of([&] { loop.run(pods.create(other)); }).code(), errc::invalid_argument);
   EXPECT_THAT(server.requests(), SizeIs(0));
+}
+
+TEST_F(KubernetesClientTest, ACallOutlivesTheHandleThatMadeIt) {
+  fake_server server(loop, [](const request&, std::size_t) {
+    return make_response(200, json_type, R"({"metadata":{"name":"a"}})");
+  });
+  std::optional<api<core_v1::config_map>> maps;
+  maps.emplace(client(loop.executor(), server.as_config(), quick()), "space");
+  asio::awaitable<core_v1::config_map> call = maps->get("a");
+  maps.reset();
+  EXPECT_EQ(loop.run(std::move(call)).metadata.name, "a");
 }
 
 TEST_F(KubernetesClientTest, DamagedBodiesAreErrorsOfTheirField) {

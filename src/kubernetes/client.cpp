@@ -224,7 +224,7 @@ client client::from_environment(asio::any_io_executor executor, client_options o
   return client(std::move(executor), config::from_environment(loading), std::move(options));
 }
 
-asio::awaitable<http::response> client::send(http::request what, call_options options) {
+asio::awaitable<http::response> client::send(http::request what, call_options options) const {
   if (impl_->options.timeout.count() > 0) {
     options.cancel.deadline =
         earlier(options.cancel.deadline, deadline::after(impl_->options.timeout));
@@ -237,7 +237,7 @@ const client_options& client::options() const noexcept { return impl_->options; 
 const asio::any_io_executor& client::executor() const noexcept { return impl_->executor; }
 const std::string& client::field_manager() const noexcept { return impl_->field_manager; }
 
-void client::close_idle() {
+void client::close_idle() const {
   std::shared_ptr<http::client> now;
   {
     const std::lock_guard lock(impl_->mutex);

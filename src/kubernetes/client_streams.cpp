@@ -52,7 +52,8 @@ asio::awaitable<Kept> take(asio::awaitable<http::response> exchanged,
 
 }  // namespace
 
-asio::awaitable<http::response_stream> client::open(http::request what, call_options options) {
+asio::awaitable<http::response_stream> client::open(http::request what,
+                                                    call_options options) const {
   const auto stream = std::make_shared<std::optional<http::response_stream>>();
   impl::sender send = [stream](std::shared_ptr<http::client> over, http::request attempt,
                                http::send_options with) {
@@ -62,7 +63,7 @@ asio::awaitable<http::response_stream> client::open(http::request what, call_opt
 }
 
 asio::awaitable<http::websocket> client::upgrade(http::request what,
-                                                 http::websocket_options options) {
+                                                 http::websocket_options options) const {
   const auto socket = std::make_shared<std::optional<http::websocket>>();
   call_options call;
   call.cancel = options.cancel;

@@ -94,12 +94,14 @@ class authenticator {
   //   unauthenticated    the plugin or issuer failed; the message has the end of its standard error
   //   not_found          the plugin's command is not there; the message has the install hint
   //   cancelled, deadline_exceeded
-  boost::asio::awaitable<authorization> authorize(http::request& what, cancellation cancel = {});
+  boost::asio::awaitable<authorization> authorize(http::request& what,
+                                                  cancellation cancel = cancellation());
 
   // Called when the server answered 401 to a request that was authorized like this. Gets a new
   // credential, unless another request has done so meanwhile. True: it differs, so send again;
   // false: there is no other one. Errors as of authorize.
-  boost::asio::awaitable<bool> refresh_after_401(authorization with, cancellation cancel = {});
+  boost::asio::awaitable<bool> refresh_after_401(authorization with,
+                                                 cancellation cancel = cancellation());
 
   // The TLS options that hold now, everything inline. They change when files change or when a
   // plugin hands out another certificate; with such a plugin call authorize first.

@@ -126,16 +126,16 @@ class client {
   // the server's URL is put before it. Adds credentials, User-Agent and Accept: application/json
   // unless they are there.
   boost::asio::awaitable<http::response> send(http::request what,
-                                              call_options options = call_options());
+                                              call_options options = call_options()) const;
 
   // The same for an answer that is read as it arrives. Retried only until the head is there.
   boost::asio::awaitable<http::response_stream> open(http::request what,
-                                                     call_options options = call_options());
+                                                     call_options options = call_options()) const;
 
   // A WebSocket (exec, attach, port-forward). websocket_options::cancel holds for its whole life.
   // An answer other than 101 is a status_error.
   boost::asio::awaitable<http::websocket> upgrade(
-      http::request what, http::websocket_options options = http::websocket_options());
+      http::request what, http::websocket_options options = http::websocket_options()) const;
 
   const kubernetes::config& config() const noexcept;
   const client_options& options() const noexcept;
@@ -147,7 +147,7 @@ class client {
   const std::string& field_manager() const noexcept;
 
   // Closes idle connections.
-  void close_idle();
+  void close_idle() const;
 
  private:
   struct impl;

@@ -38,7 +38,7 @@ struct copy_result {
 // Files are read and written on the executor's threads, which they block as long as the disk takes.
 boost::asio::awaitable<copy_result> copy_to_pod(client k8s, std::string ns, std::string pod,
                                                 std::filesystem::path from, std::string to,
-                                                copy_options options = {});
+                                                copy_options options = copy_options());
 
 // Copies a file or folder of the container to a path on this machine, which is what it will be
 // called here. What the container says is not trusted: nothing is written outside `to`, whatever
@@ -46,6 +46,6 @@ boost::asio::awaitable<copy_result> copy_to_pod(client k8s, std::string ns, std:
 // without set-user-ID, times and symbolic links are kept.
 boost::asio::awaitable<copy_result> copy_from_pod(client k8s, std::string ns, std::string pod,
                                                   std::string from, std::filesystem::path to,
-                                                  copy_options options = {});
+                                                  copy_options options = copy_options());
 
 }  // namespace mizzen::kubernetes

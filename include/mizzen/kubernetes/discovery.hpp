@@ -67,16 +67,18 @@ class discovery {
 
   // What is known, asked for if nothing is. Errors: those of client; data_loss for an answer that
   // cannot be read.
-  boost::asio::awaitable<std::shared_ptr<const rest_mapper>> mapper(cancellation cancel = {});
+  boost::asio::awaitable<std::shared_ptr<const rest_mapper>> mapper(
+      cancellation cancel = cancellation());
 
   // rest_mapper::find. On a miss the server is asked anew, once: a custom resource may be new.
-  boost::asio::awaitable<resource_info> find(std::string name, cancellation cancel = {});
+  boost::asio::awaitable<resource_info> find(std::string name,
+                                             cancellation cancel = cancellation());
 
   // By what objects say of themselves: find_kind("apps/v1", "Deployment"). As find on a miss.
   boost::asio::awaitable<resource_info> find_kind(std::string api_version, std::string kind,
-                                                  cancellation cancel = {});
+                                                  cancellation cancel = cancellation());
 
-  boost::asio::awaitable<server_version> version(cancellation cancel = {});
+  boost::asio::awaitable<server_version> version(cancellation cancel = cancellation());
 
   // Forgets what is known.
   void invalidate() noexcept;

@@ -80,11 +80,11 @@ class log_stream {
 
 // Throws status_error, for instance 400 while the container has not started.
 boost::asio::awaitable<log_stream> open_logs(client k8s, std::string ns, std::string pod,
-                                             log_options options = {});
+                                             log_options options = log_options());
 
 // All that there is, up to max_size bytes (resource_exhausted beyond).
 boost::asio::awaitable<std::string> read_logs(client k8s, std::string ns, std::string pod,
-                                              log_options options = {},
+                                              log_options options = log_options(),
                                               std::size_t max_size = std::size_t{64} << 20);
 
 struct log_line {
@@ -121,7 +121,7 @@ class merged_logs {
 
 // containers: their names; empty means all of spec.containers. options.container is not used.
 boost::asio::awaitable<merged_logs> open_merged_logs(client k8s, std::string ns, std::string pod,
-                                                     log_options options = {},
+                                                     log_options options = log_options(),
                                                      std::vector<std::string> containers = {});
 
 }  // namespace mizzen::kubernetes

@@ -58,9 +58,9 @@ class pod_connection {
 
 // Throws status_error when there is no such pod or it does not run. That nothing listens on the
 // port shows in the first read.
-boost::asio::awaitable<pod_connection> connect_to_pod(client k8s, std::string ns, std::string pod,
-                                                      std::uint16_t port,
-                                                      port_forward_options options = {});
+boost::asio::awaitable<pod_connection> connect_to_pod(
+    client k8s, std::string ns, std::string pod, std::uint16_t port,
+    port_forward_options options = port_forward_options());
 
 // Listens on this machine and gives each connection one to the pod. Works from construction to
 // stop() or destruction, on the client's executor. A connection that fails is closed and logged;
@@ -71,7 +71,7 @@ class port_forwarder {
   // being reachable from outside is a decision. Throws error(unavailable) that names host and port.
   port_forwarder(client k8s, std::string ns, std::string pod, std::uint16_t port,
                  std::uint16_t local_port = 0, std::string host = "127.0.0.1",
-                 port_forward_options options = {});
+                 port_forward_options options = port_forward_options());
   port_forwarder(port_forwarder&&) noexcept;
   port_forwarder& operator=(port_forwarder&&) noexcept;
   ~port_forwarder();

@@ -8,6 +8,7 @@
 #include <mizzen/kubernetes/client.hpp>
 #include <mizzen/kubernetes/explain.hpp>
 #include <mizzen/kubernetes/journal.hpp>
+#include <mizzen/kubernetes/logs.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
@@ -102,6 +103,33 @@ struct cancel_options {
   mizzen::cancellation cancel = {};
 };
 
+struct submission_log_line {
+  std::string pod = {};
+  std::string container = {};
+  std::string text = {};  // without its end
+};
+
+// What the containers of a submission print, line by line: see submission::logs(). Not thread safe,
+// but for close(); move only.
+class submission_logs {
+ public:
+  submission_logs(submission_logs&&) noexcept;
+  submission_logs& operator=(submission_logs&&) noexcept;
+  ~submission_logs();
+
+  // The next line, nothing at the end. Throws, after the lines that came before, what reading or
+  // watching failed with; error(cancelled) after close().
+  boost::asio::awaitable<std::optional<submission_log_line>> read_line();
+
+  void close() noexcept;
+
+ private:
+  friend class submission;
+  struct impl;
+  explicit submission_logs(std::shared_ptr<impl> made) noexcept;
+  std::shared_ptr<impl> impl_;
+};
+
 // The handle on a Job or Pod that was submitted. Cheap to copy; as thread safe as the client. It
 // speaks of one object, known by its uid: one that was deleted and made anew is not it.
 class submission {
@@ -131,6 +159,20 @@ class submission {
 
   // The names of its pods, oldest first.
   boost::asio::awaitable<std::vector<std::string>> pods() const;
+
+  // What its pods print; reading begins now, on the client's executor.
+  //
+  //   auto logs = job.logs({.follow = true});
+  //   while (auto line = co_await logs.read_line()) std::cout << line->pod << ' ' << line->text;
+  //
+  // Without `follow` what has been printed so far: one pod after the other, oldest first. With it,
+  // all that is printed until the submission has ended, by pods (and restarted containers) that
+  // start later too: lines of one container in their order, those of different ones as they come.
+  // That is one connection for each container that runs; one that prints a lot waits for the
+  // reader. An empty options.container means all of spec.containers; tail_lines, since and
+  // limit_bytes hold for each log by itself. Not read is what is gone: pods that were deleted,
+  // and earlier instances of containers; `previous` is error(invalid_argument).
+  submission_logs logs(log_options options = log_options()) const;
 
  private:
   friend struct submitter;

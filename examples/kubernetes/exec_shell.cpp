@@ -81,8 +81,10 @@ asio::awaitable<int> shell(mz::kubernetes::client k8s, std::string ns, std::stri
   asio::co_spawn(on, send_keys(process, on), ignore);
   asio::co_spawn(on, send_sizes(process, on), ignore);
   while (const auto piece = co_await process->read()) {
-    std::fwrite(piece->data.data(), 1, piece->data.size(), stdout);
-    std::fflush(stdout);
+    const bool err = piece->from == mz::kubernetes::output_stream::stderr_;
+    std::FILE* const to = err ? stderr : stdout;
+    std::fwrite(piece->data.data(), 1, piece->data.size(), to);
+    std::fflush(to);
   }
   co_return process->exit().code;
 }

@@ -23,9 +23,9 @@ namespace {
 
 asio::awaitable<void> lead(mz::client k8s, mz::leader_election_options options) {
   using namespace asio::experimental::awaitable_operators;
+  asio::signal_set signals(k8s.executor(), SIGINT, SIGTERM);
   mz::leader_election election(k8s, std::move(options));
   std::cout << "I am " << election.identity() << std::endl;
-  asio::signal_set signals(k8s.executor(), SIGINT, SIGTERM);
   for (bool ended = false; !ended;) {
     ended = (co_await (election.acquire() || signals.async_wait(asio::use_awaitable))).index() == 1;
     if (ended) break;

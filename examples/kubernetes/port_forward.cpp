@@ -21,22 +21,22 @@ static std::uint16_t port_of(const char* text) {
 
 int main(int argc, char** argv) {
   const std::uint16_t port = argc > 3 ? port_of(argv[3]) : std::uint16_t{0};
-  if (port == 0) {
+  const std::uint16_t local = argc > 4 ? port_of(argv[4]) : std::uint16_t{0};  // 0: a free one
+  if (port == 0 || (argc > 4 && local == 0)) {
     std::cerr << "usage: port_forward NAMESPACE POD PORT [LOCAL_PORT]\n";
     return 2;
   }
   try {
     boost::asio::io_context loop;
     const auto k8s = mz::kubernetes::client::from_environment(loop.get_executor());
-    mz::kubernetes::port_forwarder forwarder(k8s, argv[1], argv[2], port,
-                                             argc > 4 ? port_of(argv[4]) : std::uint16_t{0});
-    std::cout << "127.0.0.1:" << forwarder.local_port() << " leads to port " << port << " of "
-              << argv[1] << "/" << argv[2] << std::endl;
+    mz::kubernetes::port_forwarder forwarder(k8s, argv[1], argv[2], port, local);
     boost::asio::signal_set ended(loop, SIGINT, SIGTERM);
     ended.async_wait([&](const boost::system::error_code&, int) {
       forwarder.stop();
       loop.stop();
     });
+    std::cout << "127.0.0.1:" << forwarder.local_port() << " leads to port " << port << " of "
+              << argv[1] << "/" << argv[2] << std::endl;
     loop.run();
     return 0;
   } catch (const std::exception& e) {

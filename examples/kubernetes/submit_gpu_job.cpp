@@ -61,7 +61,9 @@ asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
     std::cout << "  " << exit.pod << " on " << exit.node << ": exit code " << exit.exit_code << ' '
               << exit.reason << std::endl;
   }
-  if (!end.succeeded()) std::cout << to_string(co_await job.explain()) << std::endl;
+  if (end.state == mz::kubernetes::outcome_state::failed) {
+    std::cout << to_string(co_await job.explain()) << std::endl;
+  }
   co_return end.succeeded() ? 0 : 1;
 }
 

@@ -29,6 +29,7 @@ void say(const char* what, const pod& it) {
 }
 
 asio::awaitable<void> watch(mz::api<pod> pods) {
+  asio::signal_set signals(pods.k8s().executor(), SIGINT, SIGTERM);
   mz::informer_options<pod> options;
   options.transform = mz::drop_managed_fields<pod>;
   options.indexes["phase"] = [](const pod& it) {
@@ -50,8 +51,6 @@ asio::awaitable<void> watch(mz::api<pod> pods) {
   std::cout << informer.store().size() << " pods, of which "
             << informer.store().by_index("phase", "Running").size() << " run; Ctrl-C ends this"
             << std::endl;
-
-  asio::signal_set signals(pods.k8s().executor(), SIGINT, SIGTERM);
   co_await signals.async_wait(asio::use_awaitable);
   co_await informer.stop();
 }

@@ -57,6 +57,13 @@ class Program:
             if found := re.search(pattern, line):
                 return found
 
+    def await_lines(self, *patterns):
+        """The next lines that they are found in, in whatever order."""
+        missing = set(patterns)
+        while missing:
+            self.await_line("|".join(sorted(missing)))
+            missing = {pattern for pattern in missing if not re.search(pattern, self.seen[-1])}
+
     def end(self, with_signal):
         self.process.send_signal(with_signal)
         return self.process.wait(PATIENCE)
@@ -163,8 +170,7 @@ class OnTheControlPlane(ExamplesTest):
     def test_watch_pods(self):
         self.run_pod("early")
         watch = self.start_example("watch_pods", self.namespace)
-        watch.await_line(r"^1 pods, of which 1 run")
-        self.assertIn(f"added   {self.namespace}/early Running", watch.seen)
+        watch.await_lines(r"^1 pods, of which 1 run", f"^added   {self.namespace}/early Running$")
         self.run_pod("late")
         watch.await_line(rf"^added   {self.namespace}/late ")
         if not watch.seen[-1].endswith(" Running"):
@@ -174,8 +180,7 @@ class OnTheControlPlane(ExamplesTest):
         self.assertEqual(watch.end(signal.SIGINT), 0)
         # Of all namespaces.
         watch = self.start_example("watch_pods")
-        watch.await_line(rf"^added   {self.namespace}/late Running$")
-        watch.await_line(r"pods, of which")
+        watch.await_lines(r"pods, of which", f"^added   {self.namespace}/late Running$")
         self.assertEqual(watch.end(signal.SIGTERM), 0)
 
     def test_leader_election(self):

@@ -1,5 +1,6 @@
 #include "kubernetes/exec_process.hpp"
 
+#include "kubernetes/descriptor.hpp"
 #include "kubernetes/exec_info.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -34,25 +35,6 @@ using std::chrono::milliseconds;
 constexpr std::size_t errors_kept = 4096;
 // How long what a plugin has left behind may hold its pipes open.
 constexpr milliseconds grace{1000};
-
-class descriptor {
- public:
-  descriptor() = default;
-  explicit descriptor(int fd) : fd_(fd) {}
-  descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  descriptor& operator=(descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-  int release() noexcept { return std::exchange(fd_, -1); }
-
- private:
-  int fd_ = -1;
-};
 
 struct pipe_ends {
   descriptor read;

@@ -1,5 +1,7 @@
 #include "kubernetes/files.hpp"
 
+#include "kubernetes/descriptor.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <sys/stat.h>
@@ -24,23 +26,18 @@ std::optional<file_content> read_file(const std::filesystem::path& file, std::si
     throw error(errc::unavailable, file.string(),
                 "cannot read it: " + std::string(std::strerror(code)));
   };
-  struct descriptor {
-    int fd;
-    ~descriptor() {
-      if (fd >= 0) ::close(fd);
-    }
-  } const opened{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (opened.fd < 0) {
+  const descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  if (opened.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     fail(errno);
   }
   struct stat about{};
-  if (::fstat(opened.fd, &about) != 0) fail(errno);
+  if (::fstat(opened.get(), &about) != 0) fail(errno);
   file_content content;
   content.mode = about.st_mode;
   char piece[16384];
   for (;;) {
-    const ssize_t count = ::read(opened.fd, piece, sizeof piece);
+    const ssize_t count = ::read(opened.get(), piece, sizeof piece);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail(errno);
     if (count == 0) return content;

@@ -1,3 +1,5 @@
+#include "kubernetes/descriptor.hpp"
+
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/time.hpp>
 #include <mizzen/kubernetes/journal.hpp>
@@ -18,25 +20,9 @@ namespace mizzen::kubernetes {
 
 namespace {
 
+using detail::descriptor;
+
 constexpr std::size_t refused_factor = 64;
-
-class descriptor {
- public:
-  descriptor() = default;
-  explicit descriptor(int fd) noexcept : fd_(fd) {}
-  descriptor(descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  descriptor& operator=(descriptor&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-
- private:
-  int fd_ = -1;
-};
 
 error failure(const std::filesystem::path& file, const char* what) {
   const int number = errno;

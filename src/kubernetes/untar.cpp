@@ -1,5 +1,7 @@
 #include "kubernetes/untar.hpp"
 
+#include "kubernetes/descriptor.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <sys/stat.h>
@@ -13,17 +15,6 @@
 
 namespace mizzen::kubernetes::detail {
 namespace {
-
-// Closes what it holds.
-struct descriptor {
-  explicit descriptor(int which) : fd(which) {}
-  ~descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-  descriptor(const descriptor&) = delete;
-  descriptor& operator=(const descriptor&) = delete;
-  int fd;
-};
 
 constexpr int folder_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::size_t most_entries = 10'000'000;
@@ -82,9 +73,9 @@ int untar::open_folder(const std::vector<std::string>& parts, std::size_t depth,
   int at = ::fcntl(root_, F_DUPFD_CLOEXEC, 0);
   for (std::size_t i = 0; at >= 0 && i < depth; ++i) {
     const descriptor above(at);
-    at = ::openat(above.fd, parts[i].c_str(), folder_flags);
-    if (at < 0 && errno == ENOENT && make && ::mkdirat(above.fd, parts[i].c_str(), 0700) == 0) {
-      at = ::openat(above.fd, parts[i].c_str(), folder_flags);
+    at = ::openat(above.get(), parts[i].c_str(), folder_flags);
+    if (at < 0 && errno == ENOENT && make && ::mkdirat(above.get(), parts[i].c_str(), 0700) == 0) {
+      at = ::openat(above.get(), parts[i].c_str(), folder_flags);
     }
     if (at < 0) fail(parts[i], "cannot be entered");
   }
@@ -113,22 +104,22 @@ void untar::begin(const tar_entry& entry) {
     return;
   }
   const descriptor above(open_folder(parts, parts.size() - 1, true));
-  if (::unlinkat(above.fd, name.c_str(), 0) != 0 && errno != ENOENT) {
+  if (::unlinkat(above.get(), name.c_str(), 0) != 0 && errno != ENOENT) {
     fail(entry.path, "cannot be replaced");
   }
   if (entry.what == kind::symlink) {
-    if (::symlinkat(entry.link.c_str(), above.fd, name.c_str()) != 0) {
+    if (::symlinkat(entry.link.c_str(), above.get(), name.c_str()) != 0) {
       fail(entry.path, "cannot be made");
     }
     const auto times = times_of(entry.mtime);
-    ::utimensat(above.fd, name.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
+    ::utimensat(above.get(), name.c_str(), times.data(), AT_SYMLINK_NOFOLLOW);
     ++result_.links;
     return;
   }
   if (entry.what == kind::hardlink) {
     const std::vector<std::string> other = place_of(entry.link);
     const descriptor beside(open_folder(other, other.size() - 1, false));
-    if (::linkat(beside.fd, other.back().c_str(), above.fd, name.c_str(), 0) != 0) {
+    if (::linkat(beside.get(), other.back().c_str(), above.get(), name.c_str(), 0) != 0) {
       fail(entry.path, "cannot be linked");
     }
     ++result_.files;
@@ -138,8 +129,8 @@ void untar::begin(const tar_entry& entry) {
     throw error(errc::resource_exhausted, subject_,
                 "the files are larger than " + std::to_string(max_size_) + " bytes");
   }
-  file_ =
-      ::openat(above.fd, name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+  file_ = ::openat(above.get(), name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                   0600);
   if (file_ < 0) fail(entry.path, "cannot be made");
   left_ = entry.size;
   ++result_.files;
@@ -162,8 +153,8 @@ void untar::end_file() {
   if (file_ < 0) return;
   const descriptor done(std::exchange(file_, -1));
   const auto times = times_of(current_.mtime);
-  ::futimens(done.fd, times.data());
-  if (::fchmod(done.fd, current_.mode & 0777U) != 0) fail(current_.path, "cannot be made");
+  ::futimens(done.get(), times.data());
+  if (::fchmod(done.get(), current_.mode & 0777U) != 0) fail(current_.path, "cannot be made");
 }
 
 copy_result untar::finish() {
@@ -171,8 +162,8 @@ copy_result untar::finish() {
   for (auto each = folders_.rbegin(); each != folders_.rend(); ++each) {
     const descriptor folder(open_folder(each->parts, each->parts.size(), false));
     const auto times = times_of(each->mtime);
-    ::futimens(folder.fd, times.data());
-    ::fchmod(folder.fd, each->mode);
+    ::futimens(folder.get(), times.data());
+    ::fchmod(folder.get(), each->mode);
   }
   folders_.clear();
   return std::move(result_);

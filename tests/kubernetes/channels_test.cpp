@@ -7,7 +7,10 @@
 
 #include <gmock/gmock.h>
 
+#include <deque>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace mizzen::kubernetes {
 namespace {
@@ -64,21 +67,26 @@ TEST(Channels, WhatNeverRan) {
 }
 
 TEST(Channels, PortsAreAnnouncedOnBothChannelsInAnyCuts) {
+  // What the channels give out is a view into the frame.
+  std::deque<std::string> frames;
+  const auto frame = [&](std::string text) -> std::string_view {
+    return frames.emplace_back(std::move(text));
+  };
   port_channels channels(0x1234);
   EXPECT_EQ(channels.put(""), event::nothing);
-  EXPECT_EQ(channels.put("\x00\x34\x12"s), event::nothing);
-  EXPECT_EQ(channels.put("\x01\x34"s), event::nothing);
-  EXPECT_EQ(channels.put("\x01\x12"s), event::nothing);
-  EXPECT_EQ(channels.put("\x00hello"s), event::data);
+  EXPECT_EQ(channels.put(frame("\x00\x34\x12"s)), event::nothing);
+  EXPECT_EQ(channels.put(frame("\x01\x34"s)), event::nothing);
+  EXPECT_EQ(channels.put(frame("\x01\x12"s)), event::nothing);
+  EXPECT_EQ(channels.put(frame("\x00hello"s)), event::data);
   EXPECT_EQ(channels.text(), "hello");
-  EXPECT_EQ(channels.put("\x00"s), event::nothing);
-  EXPECT_EQ(channels.put("\x01refused"s), event::failed);
+  EXPECT_EQ(channels.put(frame("\x00"s)), event::nothing);
+  EXPECT_EQ(channels.put(frame("\x01refused"s)), event::failed);
   EXPECT_EQ(channels.text(), "refused");
   port_channels at_once(0x1234);
-  EXPECT_EQ(at_once.put("\x00\x34\x12hi"s), event::data);
+  EXPECT_EQ(at_once.put(frame("\x00\x34\x12hi"s)), event::data);
   EXPECT_EQ(at_once.text(), "hi");
   port_channels other(80);
-  EXPECT_EQ(other.put("\x00\x51\x00"s), event::failed);
+  EXPECT_EQ(other.put(frame("\x00\x51\x00"s)), event::failed);
   EXPECT_THAT(std::string(other.text()), HasSubstr("port 81 instead of 80"));
   EXPECT_EQ(port_channels(80).put("\x02x"), event::failed);
 }

@@ -306,14 +306,15 @@ TEST_F(ApiTest, SelectorsMetadataAndTables) {
 }
 
 TEST_F(ApiTest, BothEncodingsSayTheSame) {
-  const auto pods = of<core_v1::pod>();
-  run(pods.create(pod("a")));
-  const auto nodes = api<core_v1::node>(k8s->client());
-  const auto binary = run(pods.get("a"));
-  const auto binary_nodes = run(nodes.list({.encoding = encoding::protobuf}));
-  const auto text_nodes = run(nodes.list({.encoding = encoding::json}));
+  run(of<core_v1::pod>().create(pod("a")));
+  const auto binary = run(of<core_v1::pod>().get("a"));
+  // No handle may outlive the event loop, which connect() replaces.
+  std::optional<api<core_v1::node>> nodes(k8s->client());
+  const auto binary_nodes = run(nodes->list({.encoding = encoding::protobuf}));
+  const auto text_nodes = run(nodes->list({.encoding = encoding::json}));
   ASSERT_THAT(binary_nodes.items, SizeIs(Gt(3U)));
   EXPECT_EQ(binary_nodes.items.size(), text_nodes.items.size());
+  nodes.reset();
   client_options options = patient();
   options.encoding = encoding::json;
   connect(options);

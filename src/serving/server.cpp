@@ -155,21 +155,21 @@ struct server::impl {
   }
 
   bool drain() {
-    if (!network.joinable()) return true;
+    // The loop outlives this call, also when stop() comes in between.
+    const auto hold = asio::make_work_guard(io);
+    std::unique_lock lock(drain_mutex);
+    if (!web) return true;
+    if (drain_aborted) return in_flight.value() == 0;
     serving = false;
     options.log.log(log_level::info, "serving", "draining", {{"in_flight", in_flight.value()}});
-    {
-      std::unique_lock lock(drain_mutex);
-      drain_wake.wait_for(lock, options.drain_delay, [this] { return drain_aborted; });
-    }
+    drain_wake.wait_for(lock, options.drain_delay, [this] { return drain_aborted; });
+    lock.unlock();
     auto drained =
         asio::co_spawn(io, web->drain(deadline::after(options.drain_timeout)), asio::use_future);
     const bool all = drained.get();
-    bool aborted = false;
-    {
-      const std::lock_guard lock(drain_mutex);
-      aborted = drain_aborted;
-    }
+    lock.lock();
+    const bool aborted = drain_aborted;
+    lock.unlock();
     options.log.log(log_level::info, "serving", all && !aborted ? "drained" : "drain cut short",
                     {{"in_flight", in_flight.value()}});
     return all && !aborted;

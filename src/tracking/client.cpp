@@ -1,5 +1,5 @@
+#include "tracking/backend.hpp"
 #include "tracking/run_state.hpp"
-#include "tracking/store.hpp"
 
 #include <mizzen/tracking/client.hpp>
 
@@ -7,92 +7,94 @@
 
 namespace mizzen::tracking {
 
-client::client(client_options options) : store_(std::make_shared<detail::store>(options)) {}
+client::client(client_options options) : backend_(detail::open_backend(options)) {}
 
-const std::string& client::uri() const noexcept { return store_->uri(); }
+const std::string& client::uri() const noexcept { return backend_->uri(); }
 
 experiment client::create_experiment(std::string_view name, const experiment_options& options) {
-  return store_->create_experiment(name, options);
+  return backend_->create_experiment(name, options);
 }
-experiment client::get_experiment(std::string_view id) const { return store_->get_experiment(id); }
+experiment client::get_experiment(std::string_view id) const {
+  return backend_->get_experiment(id);
+}
 std::optional<experiment> client::find_experiment(std::string_view name) const {
-  return store_->find_experiment(name);
+  return backend_->find_experiment(name);
 }
 experiment client::get_or_create_experiment(std::string_view name,
                                             const experiment_options& options) {
-  return store_->get_or_create_experiment(name, options);
+  return backend_->get_or_create_experiment(name, options);
 }
 std::vector<experiment> client::list_experiments(std::optional<lifecycle_stage> stage) const {
-  return store_->list_experiments(stage);
+  return backend_->list_experiments(stage);
 }
 void client::set_experiment_tag(std::string_view id, std::string_view key, std::string_view value) {
-  store_->set_experiment_tag(id, key, value);
+  backend_->set_experiment_tag(id, key, value);
 }
 
 run client::start_run(std::string_view experiment, run_options options) {
-  const std::string id = store_->get_or_create_experiment(experiment, {}).id;
-  return run(std::make_unique<run::state>(store_, store_->start_run(id, options)));
+  const std::string id = backend_->get_or_create_experiment(experiment, {}).id;
+  return run(std::make_unique<run::state>(backend_, backend_->start_run(id, options)));
 }
 run client::resume_run(std::string_view run_id) {
-  return run(std::make_unique<run::state>(store_, store_->resume_run(run_id)));
+  return run(std::make_unique<run::state>(backend_, backend_->resume_run(run_id)));
 }
-run_record client::get_run(std::string_view run_id) const { return store_->get_run(run_id); }
+run_record client::get_run(std::string_view run_id) const { return backend_->get_run(run_id); }
 std::vector<run_record> client::search_runs(const run_query& query) const {
-  return store_->search_runs(query);
+  return backend_->search_runs(query);
 }
 std::vector<metric> client::metric_history(std::string_view run_id, std::string_view key) const {
-  return store_->metric_history(run_id, key);
+  return backend_->metric_history(run_id, key);
 }
 std::vector<logged_model> client::list_logged_models(std::string_view run_id) const {
-  return store_->list_logged_models(run_id);
+  return backend_->list_logged_models(run_id);
 }
 logged_model client::get_logged_model(std::string_view model_id) const {
-  return store_->get_logged_model(model_id);
+  return backend_->get_logged_model(model_id);
 }
 
 registered_model client::create_registered_model(std::string_view name,
                                                  const registered_model_options& options) {
-  return store_->create_registered_model(name, options);
+  return backend_->create_registered_model(name, options);
 }
 registered_model client::get_registered_model(std::string_view name) const {
-  return store_->get_registered_model(name);
+  return backend_->get_registered_model(name);
 }
 std::vector<registered_model> client::list_registered_models() const {
-  return store_->list_registered_models();
+  return backend_->list_registered_models();
 }
 model_version client::register_model(std::string_view name, const logged_model& model,
                                      const model_version_options& options) {
-  return store_->register_model(name, model.uri, options);
+  return backend_->register_model(name, model.uri, options);
 }
 model_version client::register_model(std::string_view name, std::string_view source,
                                      const model_version_options& options) {
-  return store_->register_model(name, source, options);
+  return backend_->register_model(name, source, options);
 }
 model_version client::get_model_version(std::string_view name, std::int64_t version) const {
-  return store_->get_model_version(name, version);
+  return backend_->get_model_version(name, version);
 }
 model_version client::get_model_version_by_alias(std::string_view name,
                                                  std::string_view alias) const {
-  return store_->get_model_version_by_alias(name, alias);
+  return backend_->get_model_version_by_alias(name, alias);
 }
 std::vector<model_version> client::list_model_versions(std::string_view name) const {
-  return store_->list_model_versions(name);
+  return backend_->list_model_versions(name);
 }
 void client::set_model_alias(std::string_view name, std::string_view alias, std::int64_t version) {
-  store_->set_model_alias(name, alias, version);
+  backend_->set_model_alias(name, alias, version);
 }
 void client::delete_model_alias(std::string_view name, std::string_view alias) {
-  store_->delete_model_alias(name, alias);
+  backend_->delete_model_alias(name, alias);
 }
 void client::set_registered_model_tag(std::string_view name, std::string_view key,
                                       std::string_view value) {
-  store_->set_registered_model_tag(name, key, value);
+  backend_->set_registered_model_tag(name, key, value);
 }
 void client::set_model_version_tag(std::string_view name, std::int64_t version,
                                    std::string_view key, std::string_view value) {
-  store_->set_model_version_tag(name, version, key, value);
+  backend_->set_model_version_tag(name, version, key, value);
 }
 
-tracking::lineage client::lineage() const { return tracking::lineage(store_); }
+tracking::lineage client::lineage() const { return tracking::lineage(backend_); }
 
 }  // namespace mizzen::tracking

@@ -1,4 +1,4 @@
-#include "tracking/store.hpp"
+#include "tracking/backend.hpp"
 
 #include <mizzen/tracking/lineage.hpp>
 
@@ -8,24 +8,25 @@
 
 namespace mizzen::tracking {
 
-lineage::lineage(std::shared_ptr<detail::store> store) noexcept : store_(std::move(store)) {}
+lineage::lineage(std::shared_ptr<detail::backend> backend) noexcept
+    : backend_(std::move(backend)) {}
 
-std::string lineage::record(const lineage_node& node) { return store_->record_node(node); }
+std::string lineage::record(const lineage_node& node) { return backend_->record_node(node); }
 void lineage::link(std::string_view from, std::string_view to, std::string_view relation) {
-  store_->link_nodes(from, to, relation);
+  backend_->link_nodes(from, to, relation);
 }
-lineage_node lineage::get(std::string_view id) const { return store_->get_node(id); }
+lineage_node lineage::get(std::string_view id) const { return backend_->get_node(id); }
 std::optional<lineage_node> lineage::find(std::string_view kind, std::string_view name,
                                           std::string_view version) const {
-  return store_->find_node(kind, name, version);
+  return backend_->find_node(kind, name, version);
 }
 lineage_graph lineage::upstream(std::string_view id) const {
-  return store_->reachable_nodes(id, lineage_direction::upstream);
+  return backend_->reachable_nodes(id, lineage_direction::upstream);
 }
 lineage_graph lineage::downstream(std::string_view id) const {
-  return store_->reachable_nodes(id, lineage_direction::downstream);
+  return backend_->reachable_nodes(id, lineage_direction::downstream);
 }
-lineage_graph lineage::all() const { return store_->all_nodes(); }
+lineage_graph lineage::all() const { return backend_->all_nodes(); }
 
 namespace {
 

@@ -20,12 +20,12 @@ std::int64_t checked_timestamp(std::string_view key, const metric_options& optio
   return options.timestamp.value_or(unix_millis());
 }
 
-// Writes the files of a logged model between the two ends of its life in the store.
-logged_model write_model(detail::store& store, std::string_view run_id,
+// Writes the files of a logged model between the two ends of its life in the backend.
+logged_model write_model(detail::backend& backend, std::string_view run_id,
                          const model_options& options,
                          const std::function<std::uint64_t(const std::filesystem::path&)>& write) {
   detail::check_model_options(options);
-  const logged_model model = store.create_logged_model(run_id, options);
+  const logged_model model = backend.create_logged_model(run_id, options);
   try {
     const auto folder = detail::local_folder(model.artifact_location);
     if (!folder) {
@@ -34,13 +34,13 @@ logged_model write_model(detail::store& store, std::string_view run_id,
     }
     const std::uint64_t size = write(*folder / "model.onnx");
     detail::write_model_folder(*folder, model, options, size);
-    store.finish_logged_model(model);
+    backend.finish_logged_model(model);
   } catch (const std::exception& e) {
     try {
-      store.fail_logged_model(model, e.what());
+      backend.fail_logged_model(model, e.what());
     } catch (const error& second) {
-      store.log().log(log_level::warning, "tracking", "a failed model could not be marked so",
-                      {{"model", model.id}, {"error", second.what()}});
+      backend.log().log(log_level::warning, "tracking", "a failed model could not be marked so",
+                        {{"model", model.id}, {"error", second.what()}});
     }
     throw;
   }
@@ -58,13 +58,13 @@ run& run::operator=(run&& other) noexcept {
 }
 
 run::~run() {
-  if (!state_ || state_->ended || !state_->store->is_own_process()) return;
+  if (!state_ || state_->ended || !state_->backend->is_own_process()) return;
   const bool unwinding = std::uncaught_exceptions() > state_->exceptions;
   try {
-    state_->store->end_run(state_->id, unwinding ? run_status::failed : run_status::finished);
+    state_->backend->end_run(state_->id, unwinding ? run_status::failed : run_status::finished);
   } catch (...) {
     try {
-      state_->store->log().log(
+      state_->backend->log().log(
           log_level::error, "tracking", "a run could not be ended",
           {{"run", state_->id}, {"error", describe(std::current_exception())}});
     } catch (...) {  // NOLINT(bugprone-empty-catch): out of memory while reporting
@@ -84,7 +84,7 @@ const std::filesystem::path& run::artifact_directory() const {
 
 void run::log_metric(std::string_view key, double value, metric_options options) {
   const std::int64_t timestamp = checked_timestamp(key, options);
-  state_->store->log_metric(state_->id, key, value, options.step, timestamp);
+  state_->backend->log_metric(state_->id, key, value, options.step, timestamp);
 }
 
 void run::log_metrics(std::initializer_list<std::pair<std::string_view, double>> values,
@@ -103,8 +103,8 @@ void run::log_metrics(std::span<const metric> points) {
     detail::check_batch(points.subspan(at, std::min(most, points.size() - at)), {}, {});
   }
   for (std::size_t at = 0; at < points.size(); at += most) {
-    state_->store->log_batch(state_->id, points.subspan(at, std::min(most, points.size() - at)), {},
-                             {});
+    state_->backend->log_batch(state_->id, points.subspan(at, std::min(most, points.size() - at)),
+                               {}, {});
   }
 }
 
@@ -118,11 +118,11 @@ void run::log_params(const string_map& params) {
   for (const auto& [key, value] : params) {
     piece.emplace(key, value);
     if (piece.size() == detail::limits::params_per_batch) {
-      state_->store->log_batch(state_->id, {}, piece, {});
+      state_->backend->log_batch(state_->id, {}, piece, {});
       piece.clear();
     }
   }
-  if (!piece.empty()) state_->store->log_batch(state_->id, {}, piece, {});
+  if (!piece.empty()) state_->backend->log_batch(state_->id, {}, piece, {});
 }
 
 void run::set_tag(std::string_view key, std::string_view value) {
@@ -135,22 +135,22 @@ void run::set_tags(const string_map& tags) {
   for (const auto& [key, value] : tags) {
     piece.emplace(key, value);
     if (piece.size() == detail::limits::tags_per_batch) {
-      state_->store->log_batch(state_->id, {}, {}, piece);
+      state_->backend->log_batch(state_->id, {}, {}, piece);
       piece.clear();
     }
   }
-  if (!piece.empty()) state_->store->log_batch(state_->id, {}, {}, piece);
+  if (!piece.empty()) state_->backend->log_batch(state_->id, {}, {}, piece);
 }
 
-void run::delete_tag(std::string_view key) { state_->store->delete_tag(state_->id, key); }
+void run::delete_tag(std::string_view key) { state_->backend->delete_tag(state_->id, key); }
 
 void run::log_batch(const batch& values) {
   detail::check_batch(values.metrics, values.params, values.tags);
-  state_->store->log_batch(state_->id, values.metrics, values.params, values.tags);
+  state_->backend->log_batch(state_->id, values.metrics, values.params, values.tags);
 }
 
 void run::log_input(const dataset& data, const input_options& options) {
-  state_->store->log_input(state_->id, data, options);
+  state_->backend->log_input(state_->id, data, options);
 }
 
 void run::log_artifact(const std::filesystem::path& local, std::string_view artifact_path) {
@@ -196,7 +196,7 @@ logged_model run::log_model(const std::filesystem::path& onnx_file, const model_
   if (!std::filesystem::is_regular_file(onnx_file, failed)) {
     throw error(errc::not_found, "model '" + onnx_file.string() + "'", "there is no such file");
   }
-  return write_model(*state_->store, state_->id, options, [&](const auto& target) {
+  return write_model(*state_->backend, state_->id, options, [&](const auto& target) {
     detail::copy_tree(onnx_file, target);
     const auto size = std::filesystem::file_size(target, failed);
     return failed ? std::uint64_t{0} : std::uint64_t{size};
@@ -204,7 +204,7 @@ logged_model run::log_model(const std::filesystem::path& onnx_file, const model_
 }
 
 logged_model run::log_model(std::span<const std::byte> onnx, const model_options& options) {
-  return write_model(*state_->store, state_->id, options, [&](const auto& target) {
+  return write_model(*state_->backend, state_->id, options, [&](const auto& target) {
     detail::write_file(target, onnx);
     return std::uint64_t{onnx.size()};
   });
@@ -212,16 +212,16 @@ logged_model run::log_model(std::span<const std::byte> onnx, const model_options
 
 run run::start_child(run_options options) {
   options.parent_run_id = state_->id;
-  return run(std::make_unique<state>(state_->store,
-                                     state_->store->start_run(state_->experiment_id, options)));
+  return run(std::make_unique<state>(state_->backend,
+                                     state_->backend->start_run(state_->experiment_id, options)));
 }
 
-run_record run::get() const { return state_->store->get_run(state_->id); }
+run_record run::get() const { return state_->backend->get_run(state_->id); }
 
 void run::finish() { end(run_status::finished); }
 void run::fail() { end(run_status::failed); }
 void run::end(run_status status) {
-  state_->store->end_run(state_->id, status);
+  state_->backend->end_run(state_->id, status);
   state_->ended = true;
 }
 

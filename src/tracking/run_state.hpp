@@ -1,7 +1,7 @@
 // What a run handle holds.
 #pragma once
 
-#include "tracking/store.hpp"
+#include "tracking/backend.hpp"
 #include "tracking/uri.hpp"
 
 #include <mizzen/tracking/run.hpp>
@@ -17,8 +17,8 @@
 namespace mizzen::tracking {
 
 struct run::state {
-  state(std::shared_ptr<detail::store> owner, run_record record)
-      : store(std::move(owner)),
+  state(std::shared_ptr<detail::backend> owner, run_record record)
+      : backend(std::move(owner)),
         id(std::move(record.id)),
         experiment_id(std::move(record.experiment_id)),
         name(std::move(record.name)),
@@ -26,7 +26,7 @@ struct run::state {
         artifacts(detail::local_folder(artifact_uri)),
         exceptions(std::uncaught_exceptions()) {}
 
-  const std::shared_ptr<detail::store> store;
+  const std::shared_ptr<detail::backend> backend;
   const std::string id;
   const std::string experiment_id;
   const std::string name;

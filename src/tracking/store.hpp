@@ -1,6 +1,7 @@
 // The embedded store: MLflow's schema in one SQLite file.
 #pragma once
 
+#include "tracking/backend.hpp"
 #include "tracking/sqlite.hpp"
 
 #include <mizzen/tracking/client.hpp>
@@ -21,70 +22,72 @@ namespace mizzen::tracking::detail {
 // Thread safe. Writers share one connection under a lock, readers another, so that a long search
 // does not hold up who logs; other processes are kept apart by SQLite. Every public member is one
 // transaction: all of it happens or nothing.
-class store {
+class store final : public backend {
  public:
   explicit store(const client_options& options);
-  ~store();
-  store(const store&) = delete;
-  store& operator=(const store&) = delete;
+  ~store() override;
 
-  const std::string& uri() const noexcept { return uri_; }
-  const logger& log() const noexcept { return log_; }
+  const std::string& uri() const noexcept override { return uri_; }
+  const logger& log() const noexcept override { return log_; }
   // Whether this is the process that opened the store.
-  bool is_own_process() const noexcept;
+  bool is_own_process() const noexcept override;
 
-  experiment create_experiment(std::string_view name, const experiment_options& options);
-  experiment get_experiment(std::string_view id);
-  std::optional<experiment> find_experiment(std::string_view name);
-  experiment get_or_create_experiment(std::string_view name, const experiment_options& options);
-  std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage);
-  void set_experiment_tag(std::string_view id, std::string_view key, std::string_view value);
+  experiment create_experiment(std::string_view name, const experiment_options& options) override;
+  experiment get_experiment(std::string_view id) override;
+  std::optional<experiment> find_experiment(std::string_view name) override;
+  experiment get_or_create_experiment(std::string_view name,
+                                      const experiment_options& options) override;
+  std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage) override;
+  void set_experiment_tag(std::string_view id, std::string_view key,
+                          std::string_view value) override;
 
-  run_record start_run(std::string_view experiment_id, const run_options& options);
-  run_record resume_run(std::string_view run_id);
-  void end_run(std::string_view run_id, run_status status);
-  run_record get_run(std::string_view run_id);
-  std::vector<run_record> search_runs(const run_query& query);
+  run_record start_run(std::string_view experiment_id, const run_options& options) override;
+  run_record resume_run(std::string_view run_id) override;
+  void end_run(std::string_view run_id, run_status status) override;
+  run_record get_run(std::string_view run_id) override;
+  std::vector<run_record> search_runs(const run_query& query) override;
 
   void log_metric(std::string_view run_id, std::string_view key, double value, std::int64_t step,
-                  std::int64_t timestamp);
+                  std::int64_t timestamp) override;
   // Checked by the caller (check_batch).
   void log_batch(std::string_view run_id, std::span<const metric> metrics, const string_map& params,
-                 const string_map& tags);
-  void delete_tag(std::string_view run_id, std::string_view key);
-  void log_input(std::string_view run_id, const dataset& data, const input_options& options);
-  std::vector<metric> metric_history(std::string_view run_id, std::string_view key);
+                 const string_map& tags) override;
+  void delete_tag(std::string_view run_id, std::string_view key) override;
+  void log_input(std::string_view run_id, const dataset& data,
+                 const input_options& options) override;
+  std::vector<metric> metric_history(std::string_view run_id, std::string_view key) override;
 
   // A logged model is made pending, its files are written to its folder, then it is made ready.
-  logged_model create_logged_model(std::string_view run_id, const model_options& options);
-  void finish_logged_model(const logged_model& model);
-  void fail_logged_model(const logged_model& model, std::string_view reason);
-  logged_model get_logged_model(std::string_view model_id);
-  std::vector<logged_model> list_logged_models(std::string_view run_id);
+  logged_model create_logged_model(std::string_view run_id, const model_options& options) override;
+  void finish_logged_model(const logged_model& model) override;
+  void fail_logged_model(const logged_model& model, std::string_view reason) override;
+  logged_model get_logged_model(std::string_view model_id) override;
+  std::vector<logged_model> list_logged_models(std::string_view run_id) override;
 
   registered_model create_registered_model(std::string_view name,
-                                           const registered_model_options& options);
-  registered_model get_registered_model(std::string_view name);
-  std::vector<registered_model> list_registered_models();
+                                           const registered_model_options& options) override;
+  registered_model get_registered_model(std::string_view name) override;
+  std::vector<registered_model> list_registered_models() override;
   model_version register_model(std::string_view name, std::string_view source,
-                               const model_version_options& options);
-  model_version get_model_version(std::string_view name, std::int64_t version);
-  model_version get_model_version_by_alias(std::string_view name, std::string_view alias);
-  std::vector<model_version> list_model_versions(std::string_view name);
-  void set_model_alias(std::string_view name, std::string_view alias, std::int64_t version);
-  void delete_model_alias(std::string_view name, std::string_view alias);
+                               const model_version_options& options) override;
+  model_version get_model_version(std::string_view name, std::int64_t version) override;
+  model_version get_model_version_by_alias(std::string_view name, std::string_view alias) override;
+  std::vector<model_version> list_model_versions(std::string_view name) override;
+  void set_model_alias(std::string_view name, std::string_view alias,
+                       std::int64_t version) override;
+  void delete_model_alias(std::string_view name, std::string_view alias) override;
   void set_registered_model_tag(std::string_view name, std::string_view key,
-                                std::string_view value);
+                                std::string_view value) override;
   void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
-                             std::string_view value);
+                             std::string_view value) override;
 
-  std::string record_node(const lineage_node& node);
-  void link_nodes(std::string_view from, std::string_view to, std::string_view relation);
-  lineage_node get_node(std::string_view id);
+  std::string record_node(const lineage_node& node) override;
+  void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
+  lineage_node get_node(std::string_view id) override;
   std::optional<lineage_node> find_node(std::string_view kind, std::string_view name,
-                                        std::string_view version);
-  lineage_graph reachable_nodes(std::string_view id, lineage_direction direction);
-  lineage_graph all_nodes();
+                                        std::string_view version) override;
+  lineage_graph reachable_nodes(std::string_view id, lineage_direction direction) override;
+  lineage_graph all_nodes() override;
 
  private:
   void check_process() const;
@@ -127,9 +130,6 @@ class store {
   std::mutex reader_mutex_;
   std::unique_ptr<connection> reader_;
 };
-
-// MLflow's limits and rules for a batch; the subject names the element ("metrics[3].key").
-void check_batch(std::span<const metric> metrics, const string_map& params, const string_map& tags);
 
 // Throws not_found, or failed_precondition if the run is deleted.
 void require_active_run(connection& on, std::string_view run_id);

@@ -162,37 +162,7 @@ std::optional<run_record> run_by_id(connection& on, std::string_view run_id) {
   return run;
 }
 
-std::string indexed(std::string_view list, std::size_t index, std::string_view field) {
-  return std::string(list) + "[" + std::to_string(index) + "]." + std::string(field);
-}
-
-void check_count(std::string_view what, std::size_t count, std::size_t most) {
-  if (count <= most) return;
-  throw error(errc::invalid_argument, what,
-              std::to_string(count) + " in one batch, at most " + std::to_string(most) +
-                  " are allowed; split it");
-}
-
 }  // namespace
-
-void check_batch(std::span<const metric> metrics, const string_map& params,
-                 const string_map& tags) {
-  check_count("metrics", metrics.size(), limits::metrics_per_batch);
-  check_count("params", params.size(), limits::params_per_batch);
-  check_count("tags", tags.size(), limits::tags_per_batch);
-  check_count("metrics, params and tags", metrics.size() + params.size() + tags.size(),
-              limits::entities_per_batch);
-  for (std::size_t i = 0; i < metrics.size(); ++i) {
-    try {
-      check_metric(metrics[i].key, metrics[i].timestamp);
-    } catch (const error& e) {
-      const auto dot = e.subject().rfind('.');
-      throw error(e.code(), indexed("metrics", i, e.subject().substr(dot + 1)), e.message());
-    }
-  }
-  for (const auto& [key, value] : params) check_param(key, value);
-  for (const auto& [key, value] : tags) check_tag(key, value);
-}
 
 void require_active_run(connection& on, std::string_view run_id) {
   auto row = on.prepare("SELECT lifecycle_stage = 'active' FROM runs WHERE run_uuid = ?1");

@@ -88,6 +88,17 @@ bool resolves_elsewhere(std::string_view name) {
   return false;
 }
 
+std::string indexed(std::string_view list, std::size_t index, std::string_view field) {
+  return std::string(list) + "[" + std::to_string(index) + "]." + std::string(field);
+}
+
+void check_count(std::string_view what, std::size_t count, std::size_t most) {
+  if (count <= most) return;
+  throw error(errc::invalid_argument, what,
+              std::to_string(count) + " in one batch, at most " + std::to_string(most) +
+                  " are allowed; split it");
+}
+
 }  // namespace
 
 void check_text(std::string_view field, std::string_view text, std::optional<std::size_t> limit) {
@@ -195,6 +206,25 @@ void check_artifact_path(std::string_view field, std::string_view path, bool may
                       " must be a path inside the artifact folder, as plots/loss.svg, without "
                       "empty parts, '.', '..' or backslashes");
   }
+}
+
+void check_batch(std::span<const metric> metrics, const string_map& params,
+                 const string_map& tags) {
+  check_count("metrics", metrics.size(), limits::metrics_per_batch);
+  check_count("params", params.size(), limits::params_per_batch);
+  check_count("tags", tags.size(), limits::tags_per_batch);
+  check_count("metrics, params and tags", metrics.size() + params.size() + tags.size(),
+              limits::entities_per_batch);
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    try {
+      check_metric(metrics[i].key, metrics[i].timestamp);
+    } catch (const error& e) {
+      const auto dot = e.subject().rfind('.');
+      throw error(e.code(), indexed("metrics", i, e.subject().substr(dot + 1)), e.message());
+    }
+  }
+  for (const auto& [key, value] : params) check_param(key, value);
+  for (const auto& [key, value] : tags) check_tag(key, value);
 }
 
 }  // namespace mizzen::tracking::detail

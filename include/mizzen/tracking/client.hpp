@@ -161,7 +161,7 @@ class client {
   tracking::lineage lineage() const;
 
  private:
-  std::shared_ptr<detail::store> store_;
+  std::shared_ptr<detail::backend> backend_;
 };
 
 }  // namespace mizzen::tracking

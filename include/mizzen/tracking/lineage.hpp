@@ -14,7 +14,7 @@
 namespace mizzen::tracking {
 
 namespace detail {
-class store;
+class backend;
 }
 
 // A thing in the graph. (kind, name, version) identify it: recording the same three again gives the
@@ -71,8 +71,8 @@ class lineage {
 
  private:
   friend class client;
-  explicit lineage(std::shared_ptr<detail::store> store) noexcept;
-  std::shared_ptr<detail::store> store_;
+  explicit lineage(std::shared_ptr<detail::backend> backend) noexcept;
+  std::shared_ptr<detail::backend> backend_;
 };
 
 // An indented tree, one node a line: from the node asked for, or for all() from every node that

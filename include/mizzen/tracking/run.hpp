@@ -22,7 +22,7 @@
 namespace mizzen::tracking {
 
 namespace detail {
-class store;
+class backend;
 }
 
 struct metric_options {

@@ -1,0 +1,109 @@
+// What client, run and lineage stand on: an embedded store, or a tracking server.
+#pragma once
+
+#include <mizzen/tracking/client.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mizzen::tracking::detail {
+
+// Members mean what the public members of client, run and lineage of the same name say, and throw
+// what is said there. Every one is thread safe, and is one change: all of it happens or nothing,
+// but where the server's API has no such call (see rest_backend).
+class backend {
+ public:
+  backend() = default;
+  backend(const backend&) = delete;
+  backend& operator=(const backend&) = delete;
+  virtual ~backend() = default;
+
+  // What client::uri() gives.
+  virtual const std::string& uri() const noexcept = 0;
+  virtual const logger& log() const noexcept = 0;
+  // Whether this is the process that opened it: after fork() the child must not use it.
+  virtual bool is_own_process() const noexcept = 0;
+
+  // --- experiments -------------------------------------------------------------------------------
+
+  virtual experiment create_experiment(std::string_view name,
+                                       const experiment_options& options) = 0;
+  virtual experiment get_experiment(std::string_view id) = 0;
+  virtual std::optional<experiment> find_experiment(std::string_view name) = 0;
+  virtual experiment get_or_create_experiment(std::string_view name,
+                                              const experiment_options& options) = 0;
+  virtual std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage) = 0;
+  virtual void set_experiment_tag(std::string_view id, std::string_view key,
+                                  std::string_view value) = 0;
+
+  // --- runs --------------------------------------------------------------------------------------
+
+  virtual run_record start_run(std::string_view experiment_id, const run_options& options) = 0;
+  virtual run_record resume_run(std::string_view run_id) = 0;
+  virtual void end_run(std::string_view run_id, run_status status) = 0;
+  virtual run_record get_run(std::string_view run_id) = 0;
+  virtual std::vector<run_record> search_runs(const run_query& query) = 0;
+
+  virtual void log_metric(std::string_view run_id, std::string_view key, double value,
+                          std::int64_t step, std::int64_t timestamp) = 0;
+  // Checked by the caller (check_batch). Idempotent: points, parameters and tags that are there
+  // already stay as they are, so that a batch whose answer was lost may be sent again.
+  virtual void log_batch(std::string_view run_id, std::span<const metric> metrics,
+                         const string_map& params, const string_map& tags) = 0;
+  virtual void delete_tag(std::string_view run_id, std::string_view key) = 0;
+  virtual void log_input(std::string_view run_id, const dataset& data,
+                         const input_options& options) = 0;
+  virtual std::vector<metric> metric_history(std::string_view run_id, std::string_view key) = 0;
+
+  // --- logged models -----------------------------------------------------------------------------
+
+  // A logged model is made pending, its files are written to its folder, then it is made ready.
+  virtual logged_model create_logged_model(std::string_view run_id,
+                                           const model_options& options) = 0;
+  virtual void finish_logged_model(const logged_model& model) = 0;
+  virtual void fail_logged_model(const logged_model& model, std::string_view reason) = 0;
+  virtual logged_model get_logged_model(std::string_view model_id) = 0;
+  virtual std::vector<logged_model> list_logged_models(std::string_view run_id) = 0;
+
+  // --- model registry ----------------------------------------------------------------------------
+
+  virtual registered_model create_registered_model(std::string_view name,
+                                                   const registered_model_options& options) = 0;
+  virtual registered_model get_registered_model(std::string_view name) = 0;
+  virtual std::vector<registered_model> list_registered_models() = 0;
+  virtual model_version register_model(std::string_view name, std::string_view source,
+                                       const model_version_options& options) = 0;
+  virtual model_version get_model_version(std::string_view name, std::int64_t version) = 0;
+  virtual model_version get_model_version_by_alias(std::string_view name,
+                                                   std::string_view alias) = 0;
+  virtual std::vector<model_version> list_model_versions(std::string_view name) = 0;
+  virtual void set_model_alias(std::string_view name, std::string_view alias,
+                               std::int64_t version) = 0;
+  virtual void delete_model_alias(std::string_view name, std::string_view alias) = 0;
+  virtual void set_registered_model_tag(std::string_view name, std::string_view key,
+                                        std::string_view value) = 0;
+  virtual void set_model_version_tag(std::string_view name, std::int64_t version,
+                                     std::string_view key, std::string_view value) = 0;
+
+  // --- lineage -----------------------------------------------------------------------------------
+
+  virtual std::string record_node(const lineage_node& node) = 0;
+  virtual void link_nodes(std::string_view from, std::string_view to,
+                          std::string_view relation) = 0;
+  virtual lineage_node get_node(std::string_view id) = 0;
+  virtual std::optional<lineage_node> find_node(std::string_view kind, std::string_view name,
+                                                std::string_view version) = 0;
+  virtual lineage_graph reachable_nodes(std::string_view id, lineage_direction direction) = 0;
+  virtual lineage_graph all_nodes() = 0;
+};
+
+// Opens what the options' URI names: a file the embedded store. Throws what client's constructor
+// says.
+std::shared_ptr<backend> open_backend(const client_options& options);
+
+}  // namespace mizzen::tracking::detail

@@ -38,8 +38,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--pods", type=int, default=int(setting("PODS", "10000")), help="pods of a list")
     parser.add_argument("--cache", default=setting("CACHE", "10000,100000"), help="pods of an informer's cache")
     parser.add_argument("--rounds", type=int, default=int(setting("ROUNDS", "7")))
-    parser.add_argument("--creates", type=int, default=int(setting("CREATES", "1000")))
-    parser.add_argument("--events", type=int, default=int(setting("EVENTS", "500")))
+    parser.add_argument("--creates", type=int, default=int(setting("CREATES", "500")))
+    parser.add_argument("--events", type=int, default=int(setting("EVENTS", "300")))
     parser.add_argument("--only", nargs="*", choices=only, default=setting("ONLY", " ".join(only)).split())
     return parser.parse_args()
 
@@ -206,12 +206,12 @@ class Bench:
 
     def create(self) -> None:
         for workers in (1, 16):
-            count = self.options.creates * (1 if workers == 1 else 4)
+            count = self.options.creates * (1 if workers == 1 else 2)
             rates: dict[str, list[float]] = {peer.name: [] for peer in self.all}
             with opened(*self.all) as peers:
                 for number, peer in enumerate(peers):
                     peer.ask("create", NAMESPACE, f"warm-{workers}-{number}", 50, workers)
-                for number, peer in enumerate(turns(peers, max(3, self.options.rounds // 2), {self.python.name: 2})):
+                for number, peer in enumerate(turns(peers, self.options.rounds * 2, {self.python.name: 3})):
                     seconds = peer.ask("create", NAMESPACE, f"c-{workers}-{number}", count, workers)["seconds"]
                     rates[peer.name].append(count / seconds)
             for ours, theirs in self.pairs:
@@ -220,21 +220,27 @@ class Bench:
                                      take(rates[ours.name]), theirs.name, take(rates[theirs.name]), lower_is_better=False)
 
     def watch(self) -> None:
-        latencies: dict[str, list[float]] = {peer.name: [] for peer in self.all}
+        shares = {"p50": 50, "p99": 99}
+        found: dict[str, dict[str, list[float]]] = {peer.name: {name: [] for name in shares} for peer in self.all}
         emitter = Peer("emitter", self.go_protobuf.command)
         with opened(emitter, *self.all):
-            for number, peer in enumerate(turns(self.all, max(3, self.options.rounds // 2), {})):
+            # Nearly all of it is the server's own time, which wanders: many short turns.
+            for number, peer in enumerate(turns(self.all, self.options.rounds * 2, {})):
                 # A namespace each time: a list at the start would count as events.
                 namespace = f"watch-{number}"
                 subprocess.run(["kubectl", "create", "namespace", namespace], check=True, stdout=subprocess.DEVNULL)
                 peer.tell("watch", namespace, self.options.events)
                 assert peer.hear()["ready"]
                 emitter.ask("emit", namespace, "e", self.options.events, 4000)
-                latencies[peer.name] += peer.hear()["latencies"]
+                latencies = statistics.quantiles(peer.hear()["latencies"], n=100)
+                for name, share in shares.items():
+                    found[peer.name][name].append(latencies[share - 1])
         for ours, theirs in self.pairs:
-            for metric, share in (("p50", 50), ("p99", 99)):
-                mine, other = (statistics.quantiles(latencies[each.name], n=100)[share - 1] for each in (ours, theirs))
-                self.records.add(f"watch: creation to callback, {self.encoding(ours)}", metric, "ms", mine * 1e3, theirs.name, other * 1e3)
+            for name in shares:
+                for metric, take in (("minimum", min), ("median", statistics.median)):
+                    mine, other = (take(found[each.name][name]) for each in (ours, theirs))
+                    self.records.add(f"watch: creation to callback, {name}, {self.encoding(ours)}", metric, "ms",
+                                     mine * 1e3, theirs.name, other * 1e3)
 
     def cache(self) -> None:
         peers = [self.protobuf, self.go_protobuf, self.json, self.go_json]
@@ -262,6 +268,8 @@ def main() -> None:
     records = Records()
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([CLUSTER / "build.sh"], check=True)
+        # The server would list all there is every few minutes, to compare its caches: in one peer's turn.
+        os.environ["MIZZEN_APISERVER_FLAGS"] = "--feature-gates=DetectCacheInconsistency=false"
         subprocess.run([CLUSTER / "start.sh", "--bare", "--owner", str(os.getpid()), folder], check=True)
         try:
             shell = subprocess.check_output(["bash", "-c", f". {folder}/env; env -0"], text=True)

@@ -28,6 +28,9 @@ class backend {
   virtual const logger& log() const noexcept = 0;
   // Whether this is the process that opened it: after fork() the child must not use it.
   virtual bool is_own_process() const noexcept = 0;
+  // Makes calls that wait for a server, and all later ones, fail with error(cancelled): for a
+  // process that must end although its server is dead. Nothing to do for an embedded store.
+  virtual void interrupt() noexcept {}
 
   // --- experiments -------------------------------------------------------------------------------
 
@@ -102,8 +105,8 @@ class backend {
   virtual lineage_graph all_nodes() = 0;
 };
 
-// Opens what the options' URI names: a file the embedded store. Throws what client's constructor
-// says.
+// Opens what the options' URI names: a file the embedded store, http(s):// a tracking server (which
+// is not called yet). Throws what client's constructor says.
 std::shared_ptr<backend> open_backend(const client_options& options);
 
 }  // namespace mizzen::tracking::detail

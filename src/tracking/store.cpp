@@ -110,11 +110,6 @@ void put_experiment_tag(connection& on, std::int64_t number, std::string_view ke
       .run();
 }
 
-void check_experiment_tag(std::string_view key, std::string_view value) {
-  check_key("tag.key", key);
-  check_text("tag.value", value, limits::experiment_tag_length);
-}
-
 void check_new_experiment(std::string_view name, const experiment_options& options) {
   check_experiment_name(name);
   for (const auto& [key, value] : options.tags) check_experiment_tag(key, value);

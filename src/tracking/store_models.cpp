@@ -147,11 +147,6 @@ std::optional<model_version> version_by_number(connection& on, std::string_view 
   return read_version(on, row);
 }
 
-void check_registry_tag(std::string_view key, std::string_view value) {
-  check_key("tag.key", key);
-  check_text("tag.value", value, limits::registry_tag_length);
-}
-
 // Where a source of a model version points.
 struct resolved_source {
   std::string source;

@@ -1,5 +1,5 @@
 // Runs: their life, metrics, parameters, tags and inputs.
-#include "tracking/names.hpp"
+#include "tracking/run_start.hpp"
 #include "tracking/store.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
@@ -174,33 +174,7 @@ void require_active_run(connection& on, std::string_view run_id) {
 }
 
 run_record store::start_run(std::string_view experiment_id, const run_options& options) {
-  string_map tags = options.tags;
-  const auto own_tag = tags.find(std::string(run_name_tag));
-  std::string name = options.name;
-  if (own_tag != tags.end()) {
-    if (!name.empty() && name != own_tag->second) {
-      throw error(errc::invalid_argument, "run_options.name",
-                  "it is '" + name + "', but the tag mlflow.runName is '" + own_tag->second +
-                      "'; give one of them");
-    }
-    name = own_tag->second;
-  }
-  if (name.empty()) name = random_run_name();
-  tags[std::string(run_name_tag)] = name;
-  tags.try_emplace("mlflow.user", user_);
-  tags.try_emplace("mlflow.source.name", program_);
-  tags.try_emplace("mlflow.source.type", "LOCAL");
-  if (!options.description.empty()) tags["mlflow.note.content"] = options.description;
-  if (!options.parent_run_id.empty()) tags["mlflow.parentRunId"] = options.parent_run_id;
-  check_text("run_options.name", name, limits::key_length);
-  for (const auto& [key, value] : tags) check_tag(key, value);
-  for (const auto& [key, value] : options.params) check_param(key, value);
-  const std::int64_t start = options.start_time.value_or(unix_millis());
-  if (start < 0) {
-    throw error(errc::invalid_argument, "run_options.start_time",
-                "it is " + std::to_string(start) + "; Unix milliseconds are not negative");
-  }
-
+  const auto [name, tags, start] = prepare_run(options, user_, program_);
   return writing([&](connection& on) {
     if (!options.parent_run_id.empty()) require_active_run(on, options.parent_run_id);
     std::string location;
@@ -360,29 +334,7 @@ std::vector<metric> store::metric_history(std::string_view run_id, std::string_v
 }
 
 void store::log_input(std::string_view run_id, const dataset& data, const input_options& options) {
-  const auto check_json = [](std::string_view field, std::string_view text, std::size_t limit) {
-    check_text(field, text, limit);
-    if (!text.empty() && !json::accept(text)) {
-      throw error(errc::invalid_argument, field, "it is not JSON text");
-    }
-  };
-  const auto check_filled = [](std::string_view field, std::string_view text, std::size_t limit) {
-    if (text.empty()) throw error(errc::invalid_argument, field, "it is empty; say which it is");
-    check_text(field, text, limit);
-  };
-  check_filled("dataset.name", data.name, limits::dataset_name_length);
-  check_filled("dataset.digest", data.digest, limits::dataset_digest_length);
-  check_filled("dataset.source_type", data.source_type, 36);
-  check_json("dataset.source", data.source, limits::dataset_source_length);
-  check_json("dataset.schema", data.schema, limits::dataset_schema_length);
-  check_json("dataset.profile", data.profile, limits::dataset_profile_length);
-  string_map tags = options.tags;
-  if (!options.context.empty()) tags["mlflow.data.context"] = options.context;
-  for (const auto& [key, value] : tags) {
-    check_filled("input.tag.key", key, limits::input_tag_key_length);
-    check_text("input.tag.value", value, limits::input_tag_length);
-  }
-
+  const string_map tags = check_input(data, options);
   writing([&](connection& on) {
     require_active_run(on, run_id);
     const auto or_null = [](const std::string& text) -> std::optional<std::string_view> {

@@ -47,20 +47,35 @@ std::string percent_decode(std::string_view text) {
 
 }  // namespace
 
-std::filesystem::path store_path(std::string_view uri) {
-  if (uri.empty()) {
-    const char* from_environment = std::getenv("MLFLOW_TRACKING_URI");
-    uri = from_environment != nullptr && *from_environment != '\0' ? from_environment
-                                                                   : "sqlite:///mlflow.db";
-  }
+std::string tracking_uri(std::string_view uri) {
+  if (!uri.empty()) return std::string(uri);
+  const char* from_environment = std::getenv("MLFLOW_TRACKING_URI");
+  return from_environment != nullptr && *from_environment != '\0' ? from_environment
+                                                                  : "sqlite:///mlflow.db";
+}
+
+bool is_server_uri(std::string_view uri) noexcept {
+  const auto has_scheme = [uri](std::string_view scheme) {
+    return uri.size() > scheme.size() && uri[scheme.size()] == ':' &&
+           std::equal(scheme.begin(), scheme.end(), uri.begin(), [](char a, unsigned char b) {
+             return a == static_cast<char>(std::tolower(b));
+           });
+  };
+  return has_scheme("http") || has_scheme("https");
+}
+
+std::filesystem::path store_path(std::string_view given) {
+  const std::string uri_text = tracking_uri(given);
+  const std::string_view uri = uri_text;
   check_text("tracking uri", uri);
   const std::string_view scheme = scheme_of(uri);
   std::string_view path = uri;
   if (scheme == "http" || scheme == "https") {
-    throw error(errc::unimplemented, "tracking uri",
-                "'" + std::string(uri) +
-                    "' is a tracking server, which this version cannot talk to yet; name a store "
-                    "file, as sqlite:///mlflow.db");
+    throw error(
+        errc::unimplemented, "tracking uri",
+        "'" + std::string(uri) +
+            "' is a tracking server, which this build of Mizzen cannot talk to (it was made "
+            "with MIZZEN_HTTP=OFF); name a store file, as sqlite:///mlflow.db");
   }
   if (scheme == "sqlite") {
     constexpr std::string_view prefix = "sqlite:///";

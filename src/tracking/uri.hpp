@@ -8,9 +8,15 @@
 
 namespace mizzen::tracking::detail {
 
-// The file of an embedded store, absolute. An empty uri means the environment's MLFLOW_TRACKING_URI
-// or, without one, sqlite:///mlflow.db. Throws invalid_argument or unimplemented (see
-// client_options::uri).
+// The URI itself or, when it is empty, the environment's MLFLOW_TRACKING_URI or, without one,
+// sqlite:///mlflow.db.
+std::string tracking_uri(std::string_view uri);
+
+// Whether a URI is that of a tracking server: http:// or https://.
+bool is_server_uri(std::string_view uri) noexcept;
+
+// The file of an embedded store, absolute. An empty uri means tracking_uri(uri). Throws
+// invalid_argument or unimplemented (see client_options::uri).
 std::filesystem::path store_path(std::string_view uri);
 
 // "sqlite:////absolute/path", as MLflow takes it.

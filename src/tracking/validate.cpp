@@ -208,6 +208,16 @@ void check_artifact_path(std::string_view field, std::string_view path, bool may
   }
 }
 
+void check_experiment_tag(std::string_view key, std::string_view value) {
+  check_key("tag.key", key);
+  check_text("tag.value", value, limits::experiment_tag_length);
+}
+
+void check_registry_tag(std::string_view key, std::string_view value) {
+  check_key("tag.key", key);
+  check_text("tag.value", value, limits::registry_tag_length);
+}
+
 void check_batch(std::span<const metric> metrics, const string_map& params,
                  const string_map& tags) {
   check_count("metrics", metrics.size(), limits::metrics_per_batch);

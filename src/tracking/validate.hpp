@@ -47,6 +47,8 @@ void check_key(std::string_view field, std::string_view key);
 void check_metric(std::string_view key, std::optional<std::int64_t> timestamp);
 void check_param(std::string_view key, std::string_view value);
 void check_tag(std::string_view key, std::string_view value);
+void check_experiment_tag(std::string_view key, std::string_view value);
+void check_registry_tag(std::string_view key, std::string_view value);
 // The limits and rules for a batch; the subject names the element ("metrics[3].key").
 void check_batch(std::span<const metric> metrics, const string_map& params, const string_map& tags);
 void check_experiment_name(std::string_view name);

@@ -2,7 +2,7 @@
 //   store_program write DB ONNX    writes everything a store can hold; prints what, as JSON
 //   store_program read DB EXPERIMENT   prints the runs, models and versions it finds, as JSON
 //   store_program train DB LOG     logs metrics until it is killed, noting each in LOG once it is
-//   in store_program verify DB LOG    whether the store has all that LOG notes, and is whole
+//   store_program verify DB LOG    whether the store has all that LOG notes, and is whole
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
 

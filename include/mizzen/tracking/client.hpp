@@ -4,6 +4,7 @@
 #include <mizzen/core/log.hpp>
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/server_options.hpp>
 #include <mizzen/tracking/types.hpp>
 
 #include <chrono>
@@ -28,7 +29,7 @@ enum class durability {
 struct client_options {
   // "sqlite:///relative.db", "sqlite:////absolute.db" or a plain path. Empty: the environment's
   // MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in the working directory, as MLflow has it.
-  // http(s):// is error(unimplemented) for now.
+  // An MLflow tracking server: "http://host:5000", "https://user:password@host/prefix".
   std::string uri = {};
   // Folder (path or file: URI) for the artifacts of experiments that this client makes. Empty: the
   // folder mlruns beside the store's file. Stored absolute, so that MLflow finds it from anywhere.
@@ -40,7 +41,11 @@ struct client_options {
   bool create = true;
   // Who runs: column user_id and tag mlflow.user. Empty: the name of the process's user.
   std::string user = {};
-  // Told about what cannot be thrown: a run that could not be ended by its destructor.
+  // How a tracking server is reached. artifact_root, durability, busy_timeout and create are for
+  // embedded stores only.
+  server_options server = {};
+  // Told about what cannot be thrown: a run that could not be ended by its destructor, and calls of
+  // a server that are repeated.
   logger log = {};
 };
 

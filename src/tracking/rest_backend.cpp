@@ -1,0 +1,308 @@
+// Experiments and runs on a tracking server.
+#include "tracking/rest_backend.hpp"
+
+#include "tracking/names.hpp"
+#include "tracking/rest_messages.hpp"
+#include "tracking/run_start.hpp"
+#include "tracking/validate.hpp"
+
+#include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
+#include <mizzen/tracking/mlflow_error.hpp>
+
+#include <algorithm>
+#include <unistd.h>
+#include <utility>
+
+namespace mizzen::tracking::detail {
+namespace {
+
+constexpr std::string_view api = "/api/2.0/mlflow/";
+// What one answer may hold: metric points, and things that are searched for.
+constexpr const char* history_page = "25000";
+constexpr std::size_t search_page = 1000;
+
+// A table cannot be made of an id; MLflow would say so too, but not which field it was.
+void check_id(std::string_view field, std::string_view id) {
+  check_text(field, id, 256);
+  if (id.empty()) throw error(errc::invalid_argument, field, "it is empty");
+}
+
+const char* view_of(std::optional<lifecycle_stage> stage) {
+  if (!stage) return "ALL";
+  return *stage == lifecycle_stage::active ? "ACTIVE_ONLY" : "DELETED_ONLY";
+}
+
+bool is_missing(const mlflow_error& e) { return e.code() == errc::not_found; }
+
+}  // namespace
+
+rest_backend::rest_backend(rest_settings settings, const client_options& options)
+    : process_(getpid()),
+      user_(options.user.empty() ? process_user() : options.user),
+      program_(process_program()),
+      log_(options.log),
+      connection_(std::make_unique<rest_connection>(std::move(settings), options.log)) {
+  check_text("client_options.user", options.user, 256);
+}
+
+bool rest_backend::is_own_process() const noexcept { return process_ == getpid(); }
+
+rest_connection& rest_backend::server() const {
+  if (is_own_process()) return *connection_;
+  throw error(errc::failed_precondition, "server '" + uri() + "'",
+              "it was opened before fork(); make a client in the child process");
+}
+
+json rest_backend::get(std::string_view path, const query_parameters& query) const {
+  return server().get(std::string(api).append(path), query);
+}
+
+json rest_backend::post(std::string_view path, const json& body, repeatable again) const {
+  return send("POST", path, body, again);
+}
+
+json rest_backend::send(std::string_view method, std::string_view path, const json& body,
+                        repeatable again) const {
+  return server().send(method, std::string(api).append(path), body, again);
+}
+
+// --- experiments ---------------------------------------------------------------------------------
+
+experiment rest_backend::create_experiment(std::string_view name,
+                                           const experiment_options& options) {
+  check_experiment_name(name);
+  for (const auto& [key, value] : options.tags) check_experiment_tag(key, value);
+  json body = {{"name", name}, {"tags", to_json(options.tags)}};
+  if (!options.artifact_location.empty()) {
+    check_text("experiment_options.artifact_location", options.artifact_location);
+    body["artifact_location"] = options.artifact_location;
+  }
+  const json answer = post("experiments/create", body, repeatable::no);
+  return get_experiment(text_field(answer, "experiment_id"));
+}
+
+experiment rest_backend::get_experiment(std::string_view id) {
+  check_id("experiment.id", id);
+  const json answer = get("experiments/get", {{"experiment_id", std::string(id)}});
+  return read_experiment(required_field(answer, "experiment"));
+}
+
+std::optional<experiment> rest_backend::find_experiment(std::string_view name) {
+  check_text("experiment.name", name);
+  try {
+    const json answer = get("experiments/get-by-name", {{"experiment_name", std::string(name)}});
+    return read_experiment(required_field(answer, "experiment"));
+  } catch (const mlflow_error& e) {
+    if (is_missing(e)) return std::nullopt;
+    throw;
+  }
+}
+
+experiment rest_backend::get_or_create_experiment(std::string_view name,
+                                                  const experiment_options& options) {
+  check_experiment_name(name);
+  for (const auto& [key, value] : options.tags) check_experiment_tag(key, value);
+  auto found = find_experiment(name);
+  if (!found) {
+    try {
+      return create_experiment(name, options);
+    } catch (const error& e) {
+      // Another process was first, or an answer that was lost had made it.
+      found = find_experiment(name);
+      if (!found) throw;
+    }
+  }
+  if (found->stage == lifecycle_stage::deleted) {
+    throw error(errc::failed_precondition, "experiment '" + std::string(name) + "'",
+                "it is deleted; restore it with `mlflow experiments restore --experiment-id " +
+                    found->id + "`, or take another name");
+  }
+  return *std::move(found);
+}
+
+std::vector<experiment> rest_backend::list_experiments(std::optional<lifecycle_stage> stage) {
+  std::vector<experiment> all;
+  json body = {{"max_results", search_page},
+               {"view_type", view_of(stage)},
+               {"order_by", json::array({"experiment_id ASC"})}};
+  for (;;) {
+    const json answer = post("experiments/search", body, repeatable::yes);
+    for (const json& one : list_field(answer, "experiments")) all.push_back(read_experiment(one));
+    const std::string next = text_field(answer, "next_page_token");
+    if (next.empty()) return all;
+    body["page_token"] = next;
+  }
+}
+
+void rest_backend::set_experiment_tag(std::string_view id, std::string_view key,
+                                      std::string_view value) {
+  check_id("experiment.id", id);
+  check_experiment_tag(key, value);
+  post("experiments/set-experiment-tag", {{"experiment_id", id}, {"key", key}, {"value", value}},
+       repeatable::yes);
+}
+
+// --- runs ----------------------------------------------------------------------------------------
+
+run_record rest_backend::start_run(std::string_view experiment_id, const run_options& options) {
+  check_id("experiment.id", experiment_id);
+  const run_start start = prepare_run(options, user_, program_);
+  const json answer = post("runs/create",
+                           {{"experiment_id", experiment_id},
+                            {"user_id", user_},
+                            {"run_name", start.name},
+                            {"start_time", start.start_time},
+                            {"tags", to_json(start.tags)}},
+                           repeatable::no);
+  run_record run = read_run(required_field(answer, "run"));
+  if (!options.params.empty()) {
+    log_batch(run.id, {}, options.params, {});
+    run.params = options.params;
+  }
+  return run;
+}
+
+run_record rest_backend::resume_run(std::string_view run_id) {
+  check_id("run.id", run_id);
+  post("runs/update", {{"run_id", run_id}, {"status", "RUNNING"}}, repeatable::yes);
+  return get_run(run_id);
+}
+
+void rest_backend::end_run(std::string_view run_id, run_status status) {
+  check_id("run.id", run_id);
+  json body = {{"run_id", run_id}, {"status", to_string(status)}};
+  if (status != run_status::running && status != run_status::scheduled) {
+    body["end_time"] = unix_millis();
+  }
+  post("runs/update", body, repeatable::yes);
+}
+
+run_record rest_backend::get_run(std::string_view run_id) {
+  check_id("run.id", run_id);
+  const json answer = get("runs/get", {{"run_id", std::string(run_id)}});
+  return read_run(required_field(answer, "run"));
+}
+
+std::vector<run_record> rest_backend::search_runs(const run_query& query) {
+  json body = {{"run_view_type", view_of(query.stage)},
+               {"order_by",
+                json::array({query.order == run_order::newest_first ? "attributes.start_time DESC"
+                                                                    : "attributes.start_time ASC",
+                             "attributes.run_id ASC"})}};
+  if (query.experiment_ids.empty()) {
+    for (const experiment& one : list_experiments(lifecycle_stage::active)) {
+      body["experiment_ids"].push_back(one.id);
+    }
+  } else {
+    for (const std::string& id : query.experiment_ids) {
+      check_id("run_query.experiment_ids", id);
+      body["experiment_ids"].push_back(id);
+    }
+  }
+  // What cannot be asked for is looked for here.
+  const std::optional<std::string> filter = filter_of(query);
+  if (filter) body["filter"] = *filter;
+  const auto matches = [&](const run_record& run) {
+    if (query.status && run.status != *query.status) return false;
+    return std::all_of(query.tags.begin(), query.tags.end(), [&](const auto& tag) {
+      const auto found = run.tags.find(tag.first);
+      return found != run.tags.end() && found->second == tag.second;
+    });
+  };
+
+  std::vector<run_record> runs;
+  if (query.limit == 0 || !body.contains("experiment_ids")) return runs;
+  std::size_t skipped = 0;
+  body["max_results"] =
+      filter && query.limit < search_page && query.offset == 0 ? query.limit : search_page;
+  for (;;) {
+    const json answer = post("runs/search", body, repeatable::yes);
+    for (const json& one : list_field(answer, "runs")) {
+      run_record run = read_run(one);
+      if (!filter && !matches(run)) continue;
+      if (skipped < query.offset) {
+        ++skipped;
+        continue;
+      }
+      runs.push_back(std::move(run));
+      if (runs.size() == query.limit) return runs;
+    }
+    const std::string next = text_field(answer, "next_page_token");
+    if (next.empty()) return runs;
+    body["page_token"] = next;
+  }
+}
+
+void rest_backend::log_metric(std::string_view run_id, std::string_view key, double value,
+                              std::int64_t step, std::int64_t timestamp) {
+  const metric point{std::string(key), value, step, timestamp};
+  log_batch(run_id, {&point, 1}, {}, {});
+}
+
+void rest_backend::log_batch(std::string_view run_id, std::span<const metric> metrics,
+                             const string_map& params, const string_map& tags) {
+  check_id("run.id", run_id);
+  for (const json& body : split_batch(run_id, metrics, params, tags)) {
+    post("runs/log-batch", body, repeatable::yes);
+  }
+}
+
+void rest_backend::delete_tag(std::string_view run_id, std::string_view key) {
+  check_id("run.id", run_id);
+  check_key("tag.key", key);
+  post("runs/delete-tag", {{"run_id", run_id}, {"key", key}}, repeatable::no);
+}
+
+void rest_backend::log_input(std::string_view run_id, const dataset& data,
+                             const input_options& options) {
+  check_id("run.id", run_id);
+  const string_map tags = check_input(data, options);
+  const json input = {{"tags", to_json(tags)}, {"dataset", to_json(data)}};
+  post("runs/log-inputs", {{"run_id", run_id}, {"datasets", json::array({input})}},
+       repeatable::yes);
+}
+
+std::vector<metric> rest_backend::metric_history(std::string_view run_id, std::string_view key) {
+  check_id("run.id", run_id);
+  check_text("metric.key", key);
+  std::vector<metric> points;
+  query_parameters query = {{"run_id", std::string(run_id)},
+                            {"metric_key", std::string(key)},
+                            {"max_results", history_page}};
+  for (;;) {
+    const json answer = get("metrics/get-history", query);
+    for (const json& point : list_field(answer, "metrics")) points.push_back(read_metric(point));
+    const std::string next = text_field(answer, "next_page_token");
+    if (next.empty()) return points;
+    query.resize(3);
+    query.emplace_back("page_token", next);
+  }
+}
+
+// --- lineage -------------------------------------------------------------------------------------
+
+namespace {
+
+[[noreturn]] void refuse_lineage(const std::string& uri) {
+  throw error(errc::unimplemented, "lineage of '" + uri + "'",
+              "an MLflow server keeps no lineage graph; an embedded store does");
+}
+
+}  // namespace
+
+std::string rest_backend::record_node(const lineage_node&) { refuse_lineage(uri()); }
+void rest_backend::link_nodes(std::string_view, std::string_view, std::string_view) {
+  refuse_lineage(uri());
+}
+lineage_node rest_backend::get_node(std::string_view) { refuse_lineage(uri()); }
+std::optional<lineage_node> rest_backend::find_node(std::string_view, std::string_view,
+                                                    std::string_view) {
+  refuse_lineage(uri());
+}
+lineage_graph rest_backend::reachable_nodes(std::string_view, lineage_direction) {
+  refuse_lineage(uri());
+}
+lineage_graph rest_backend::all_nodes() { refuse_lineage(uri()); }
+
+}  // namespace mizzen::tracking::detail

@@ -1,0 +1,106 @@
+// A tracking server behind the same interface as the embedded store.
+#pragma once
+
+#include "tracking/backend.hpp"
+#include "tracking/rest_connection.hpp"
+
+#include <mizzen/core/json_fwd.hpp>
+
+#include <sys/types.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace mizzen::tracking::detail {
+
+// Each member is one call of MLflow's REST API unless it says otherwise; errors are those of
+// rest_connection, and what the embedded store checks before it writes is checked here too. Thread
+// safe. Blocks for as long as server_options' retries last; interrupt() ends that.
+//
+// A server keeps no lineage graph: its members throw error(unimplemented).
+class rest_backend final : public backend {
+ public:
+  rest_backend(rest_settings settings, const client_options& options);
+
+  const std::string& uri() const noexcept override { return connection_->settings().url; }
+  const logger& log() const noexcept override { return log_; }
+  bool is_own_process() const noexcept override;
+  void interrupt() noexcept override { connection_->interrupt(); }
+
+  experiment create_experiment(std::string_view name, const experiment_options& options) override;
+  experiment get_experiment(std::string_view id) override;
+  std::optional<experiment> find_experiment(std::string_view name) override;
+  experiment get_or_create_experiment(std::string_view name,
+                                      const experiment_options& options) override;
+  std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage) override;
+  void set_experiment_tag(std::string_view id, std::string_view key,
+                          std::string_view value) override;
+
+  // Parameters in the options are a second call.
+  run_record start_run(std::string_view experiment_id, const run_options& options) override;
+  run_record resume_run(std::string_view run_id) override;
+  void end_run(std::string_view run_id, run_status status) override;
+  run_record get_run(std::string_view run_id) override;
+  std::vector<run_record> search_runs(const run_query& query) override;
+
+  void log_metric(std::string_view run_id, std::string_view key, double value, std::int64_t step,
+                  std::int64_t timestamp) override;
+  // One call unless it is beyond a limit of the server; see split_batch.
+  void log_batch(std::string_view run_id, std::span<const metric> metrics, const string_map& params,
+                 const string_map& tags) override;
+  void delete_tag(std::string_view run_id, std::string_view key) override;
+  void log_input(std::string_view run_id, const dataset& data,
+                 const input_options& options) override;
+  std::vector<metric> metric_history(std::string_view run_id, std::string_view key) override;
+
+  // Several calls: the model takes parameters and tags from its run, as MLflow's client does it.
+  logged_model create_logged_model(std::string_view run_id, const model_options& options) override;
+  void finish_logged_model(const logged_model& model) override;
+  void fail_logged_model(const logged_model& model, std::string_view reason) override;
+  logged_model get_logged_model(std::string_view model_id) override;
+  std::vector<logged_model> list_logged_models(std::string_view run_id) override;
+
+  registered_model create_registered_model(std::string_view name,
+                                           const registered_model_options& options) override;
+  registered_model get_registered_model(std::string_view name) override;
+  std::vector<registered_model> list_registered_models() override;
+  model_version register_model(std::string_view name, std::string_view source,
+                               const model_version_options& options) override;
+  model_version get_model_version(std::string_view name, std::int64_t version) override;
+  model_version get_model_version_by_alias(std::string_view name, std::string_view alias) override;
+  std::vector<model_version> list_model_versions(std::string_view name) override;
+  void set_model_alias(std::string_view name, std::string_view alias,
+                       std::int64_t version) override;
+  void delete_model_alias(std::string_view name, std::string_view alias) override;
+  void set_registered_model_tag(std::string_view name, std::string_view key,
+                                std::string_view value) override;
+  void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
+                             std::string_view value) override;
+
+  std::string record_node(const lineage_node& node) override;
+  void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
+  lineage_node get_node(std::string_view id) override;
+  std::optional<lineage_node> find_node(std::string_view kind, std::string_view name,
+                                        std::string_view version) override;
+  lineage_graph reachable_nodes(std::string_view id, lineage_direction direction) override;
+  lineage_graph all_nodes() override;
+
+ private:
+  // The connection, for this process only. A child after fork() must not share its sockets.
+  rest_connection& server() const;
+  json get(std::string_view path, const query_parameters& query = {}) const;
+  json post(std::string_view path, const json& body, repeatable again) const;
+  json send(std::string_view method, std::string_view path, const json& body,
+            repeatable again) const;
+
+  const pid_t process_;
+  const std::string user_;
+  const std::string program_;
+  const logger log_;
+  const std::unique_ptr<rest_connection> connection_;
+};
+
+}  // namespace mizzen::tracking::detail

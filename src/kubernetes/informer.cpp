@@ -412,6 +412,7 @@ struct informer_core::impl : std::enable_shared_from_this<informer_core::impl> {
     }
     asio::dispatch(on_strand,
                    [self = shared_from_this(), found] { std::erase(self->listeners, found); });
+    state_changed.notify();
   }
 
   // --- Beginning and end
@@ -455,9 +456,28 @@ struct informer_core::impl : std::enable_shared_from_this<informer_core::impl> {
       return raw->synced || raw->failed || raw->stopping;
     };
     co_await self->state_changed.until(std::move(ready), "informer.synced");
-    const std::lock_guard lock(self->mutex);
-    if (self->synced) co_return;
-    if (self->failed && !self->stopping) std::rethrow_exception(self->failed);
+    self->require(self->synced);
+  }
+
+  static asio::awaitable<void> wait_synced(std::shared_ptr<impl> self, handler_id id) {
+    const std::shared_ptr<listener> of = self->find(id);
+    if (!of) throw error(errc::cancelled, "informer", "there is no such handler");
+    std::function<bool()> ready = [raw = self.get(), of, id] {
+      if (of->synced() || !raw->find(id)) return true;
+      const std::lock_guard lock(raw->mutex);
+      return raw->stopping || (raw->failed && !raw->synced);
+    };
+    co_await self->state_changed.until(std::move(ready), "informer.synced");
+    if (of->synced()) co_return;
+    if (!self->find(id)) throw error(errc::cancelled, "informer", "the handler was removed");
+    self->require(false);
+  }
+
+  // Why it is not synced, if it is not.
+  void require(bool is_synced) const {
+    if (is_synced) return;
+    const std::lock_guard lock(mutex);
+    if (failed && !stopping) std::rethrow_exception(failed);
     throw error(errc::cancelled, "informer", "stopped before it had the first list");
   }
 
@@ -539,6 +559,8 @@ void informer_core::start() { impl_->start(); }
 bool informer_core::has_synced() const { return impl_->synced; }
 
 asio::awaitable<void> informer_core::synced() { return impl::wait_synced(impl_); }
+
+asio::awaitable<void> informer_core::synced(handler_id id) { return impl::wait_synced(impl_, id); }
 
 asio::awaitable<void> informer_core::stop() { return impl::stop(impl_); }
 

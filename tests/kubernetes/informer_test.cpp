@@ -1,301 +1,17 @@
-#include "informer_history.hpp"
-#include "kubernetes/watch_source.hpp"
-
-#include <mizzen/core/error.hpp>
-#include <mizzen/kubernetes/informer.hpp>
-#include <mizzen/kubernetes/status.hpp>
+#include "simulated_world.hpp"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/use_future.hpp>
-#include <gtest/gtest.h>
 
 #include <atomic>
-#include <deque>
-#include <functional>
 #include <future>
-#include <map>
-#include <random>
-#include <set>
-#include <string>
 #include <thread>
-#include <vector>
 
 namespace mizzen::kubernetes::detail {
 namespace {
 
-namespace asio = boost::asio;
-using namespace std::chrono_literals;
-
-struct thing {
-  std::string name, uid, version;
-};
-
-object_identity identify(const void* object) {
-  const thing& it = *static_cast<const thing*>(object);
-  return {"n", it.name, it.uid, it.version};
-}
-
-status_error refusal(int code, std::string reason = {}) {
-  api_status status;
-  status.code = code;
-  status.reason = std::move(reason);
-  return status_error("watch", code, status);
-}
-
-// A server without sockets: objects, the history of their changes, and the watches on them. All on
-// one thread.
-struct world {
-  struct entry {
-    wire_kind kind;
-    thing object;
-    std::uint64_t version;
-  };
-
-  asio::io_context context;
-  std::map<std::string, thing> live;
-  std::vector<entry> history;
-  std::uint64_t version = 10;
-  std::uint64_t forgotten = 0;
-  std::uint64_t uids = 0;
-  // What the next requests answer, before anything else.
-  std::deque<std::exception_ptr> refusals;
-  std::vector<std::weak_ptr<class world_stream>> streams;
-  int lists = 0;
-  int watches = 0;
-  bool streams_lists = true;
-  std::mt19937_64* faults = nullptr;
-
-  bool fault(std::uint64_t of) { return faults && (*faults)() % of == 0; }
-
-  void set(const std::string& name) {
-    ++version;
-    auto [at, fresh] = live.try_emplace(name);
-    if (fresh) at->second = {name, "uid" + std::to_string(++uids), {}};
-    at->second.version = std::to_string(version);
-    record(fresh ? wire_kind::added : wire_kind::modified, at->second);
-  }
-
-  void remove(const std::string& name) {
-    const auto found = live.find(name);
-    if (found == live.end()) return;
-    ++version;
-    thing last = found->second;
-    live.erase(found);
-    last.version = std::to_string(version);
-    record(wire_kind::deleted, last);
-  }
-
-  void record(wire_kind kind, const thing& object);
-  void wake();
-
-  std::map<std::string, std::string> versions() const {
-    std::map<std::string, std::string> result;
-    for (const auto& [name, object] : live) result[name] = object.version;
-    return result;
-  }
-};
-
-class world_stream final : public event_stream {
- public:
-  world_stream(world& of, std::size_t place) : world_(of), place_(place), timer_(of.context) {
-    timer_.expires_at(asio::steady_timer::time_point::max());
-  }
-
-  asio::awaitable<bool> read() override {
-    for (;;) {
-      if (closed) throw error(errc::cancelled, "watch", "closed");
-      if (cut) throw error(errc::unavailable, "watch", "cut");
-      if (!silent && (!first_.empty() || place_ < world_.history.size() || failure || garbage))
-        co_return true;
-      if (ended) co_return false;
-      boost::system::error_code ignored;
-      co_await timer_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-    }
-  }
-
-  bool next(wire_event& out) override {
-    if (silent) return false;
-    if (garbage) throw error(errc::data_loss, "watch event 3", "is no event");
-    if (!first_.empty()) {
-      out = first_.front();
-      first_.pop_front();
-      return true;
-    }
-    if (world_.fault(9)) {
-      cut = true;
-      return false;
-    }
-    if (world_.fault(40)) garbage = true;
-    if (failure) {
-      out = {};
-      out.failure = failure;
-      return true;
-    }
-    if (place_ == world_.history.size()) return false;
-    const world::entry& entry = world_.history[place_++];
-    out = {.kind = entry.kind,
-           .object = std::make_shared<thing>(entry.object),
-           .resource_version = std::to_string(entry.version)};
-    return true;
-  }
-
-  bool mid_event() const override { return false; }
-
-  void close() noexcept override {
-    closed = true;
-    timer_.cancel();
-  }
-
-  void wake() { timer_.cancel(); }
-
-  world& world_;
-  std::size_t place_;
-  std::deque<wire_event> first_;
-  asio::steady_timer timer_;
-  std::exception_ptr failure;
-  bool closed = false, cut = false, ended = false, silent = false, garbage = false;
-};
-
-void world::record(wire_kind kind, const thing& object) {
-  history.push_back({kind, object, version});
-  wake();
-}
-
-void world::wake() {
-  for (const auto& each : streams) {
-    if (const auto alive = each.lock()) alive->wake();
-  }
-}
-
-class world_source final : public watch_source {
- public:
-  explicit world_source(world& of) : world_(of) {}
-
-  void maybe_refuse() {
-    if (!world_.refusals.empty()) {
-      const auto why = world_.refusals.front();
-      world_.refusals.pop_front();
-      std::rethrow_exception(why);
-    }
-    if (world_.fault(4)) throw error(errc::unavailable, "server", "refused");
-    if (world_.fault(9)) throw refusal(503);
-  }
-
-  asio::awaitable<wire_page> list(watch_step step, cancellation) override {
-    ++world_.lists;
-    co_await asio::post(world_.context, asio::use_awaitable);
-    maybe_refuse();
-    wire_page page;
-    page.resource_version = std::to_string(world_.version);
-    // The token is the last name; changes between pages are seen, which a real server avoids, but
-    // then the version is that of the last page.
-    for (const auto& [name, object] : world_.live) {
-      if (name <= step.continue_token) continue;
-      page.objects.push_back(std::make_shared<thing>(object));
-    }
-    co_return page;
-  }
-
-  asio::awaitable<std::shared_ptr<event_stream>> watch(watch_step step, cancellation) override {
-    ++world_.watches;
-    co_await asio::post(world_.context, asio::use_awaitable);
-    maybe_refuse();
-    std::size_t place = world_.history.size();
-    auto opened = std::make_shared<world_stream>(world_, place);
-    if (step.initial_events) {
-      if (!world_.streams_lists) throw refusal(422, "Invalid");
-      for (const auto& [name, object] : world_.live) {
-        opened->first_.push_back({.kind = wire_kind::added,
-                                  .object = std::make_shared<thing>(object),
-                                  .resource_version = object.version});
-      }
-      opened->first_.push_back({.kind = wire_kind::bookmark,
-                                .resource_version = std::to_string(world_.version),
-                                .initial_events_end = true});
-    } else {
-      const std::uint64_t from = std::stoull(step.resource_version);
-      if (from < world_.forgotten) throw refusal(410, "Expired");
-      while (place > 0 && world_.history[place - 1].version > from) --place;
-      opened->place_ = place;
-    }
-    std::erase_if(world_.streams, [](const auto& each) { return each.expired(); });
-    world_.streams.push_back(opened);
-    co_return opened;
-  }
-
- private:
-  world& world_;
-};
-
-struct fixture {
-  explicit fixture(erased_informer_options options = {}) {
-    options.watch.first_backoff = 1ms;
-    options.watch.last_backoff = 5ms;
-    options.on_error = [this](const std::exception_ptr& e) { errors.push_back(describe(e)); };
-    core = std::make_unique<informer_core>(
-        earth.context.get_executor(), std::make_unique<world_source>(earth), identify, options);
-  }
-  ~fixture() {
-    core.reset();
-    earth.context.restart();
-    earth.context.run();
-  }
-
-  // Runs until it holds; the test fails after a minute.
-  void until(const std::function<bool()>& holds) {
-    const auto give_up = std::chrono::steady_clock::now() + 60s;
-    while (!holds()) {
-      ASSERT_LT(std::chrono::steady_clock::now(), give_up);
-      earth.context.restart();
-      earth.context.run_one_for(10ms);
-    }
-  }
-
-  void settle() {
-    earth.context.restart();
-    while (earth.context.poll() > 0) continue;
-  }
-
-  handler_id listen(test::informer_history& to, handler_options with = {}) {
-    erased_handler record = [&to](const erased_informer_event& event) {
-      const thing* before = static_cast<const thing*>(event.before.get());
-      const thing* now = static_cast<const thing*>(event.now.get());
-      if (event.resync) return;
-      switch (event.type) {
-        case informer_event_type::added:
-          to.added(now->name, now->version);
-          break;
-        case informer_event_type::updated:
-          to.updated(now->name, before->version, now->version);
-          break;
-        case informer_event_type::deleted:
-          to.deleted(before->name, before->version);
-          break;
-      }
-    };
-    return core->add_handler(std::move(record), std::move(with));
-  }
-
-  std::shared_ptr<world_stream> stream() const { return earth.streams.back().lock(); }
-
-  bool holds_what_there_is() const {
-    std::map<std::string, std::string> copy;
-    for (const auto& each : core->objects()->list()) {
-      const thing& it = *static_cast<const thing*>(each.get());
-      copy[it.name] = it.version;
-    }
-    return copy == earth.versions();
-  }
-
-  world earth;
-  std::vector<std::string> errors;
-  std::unique_ptr<informer_core> core;
-};
+using namespace simulated;
 
 TEST(Informer, FillsItsCopyAndFollows) {
   for (const bool streamed : {true, false}) {
@@ -336,6 +52,45 @@ TEST(Informer, ALateHandlerGetsWhatIsThereThenWhatFollows) {
   f.earth.set("b");
   f.until([&] { return seen.size() == 2 && f.core->has_synced(id); });
   EXPECT_EQ(seen, (std::vector<std::string>{"added initial", "added"}));
+}
+
+TEST(Informer, OneCanWaitForAHandlerToHaveHeardOfEverything) {
+  fixture f;
+  f.earth.set("a");
+  f.earth.set("b");
+  asio::thread_pool pool(1);
+  std::promise<void> release;
+  std::shared_future<void> released = release.get_future().share();
+  std::atomic<int> calls = 0;
+  erased_handler slow = [&](const erased_informer_event&) {
+    released.wait();
+    ++calls;
+  };
+  const handler_id id = f.core->add_handler(slow, {.executor = pool.get_executor()});
+  const handler_id removed = f.core->add_handler(slow, {.executor = pool.get_executor()});
+  const auto waiting = [&](handler_id of) {
+    return asio::co_spawn(f.earth.context, f.core->synced(of), asio::use_future);
+  };
+  auto all = asio::co_spawn(f.earth.context, f.core->synced(), asio::use_future);
+  auto heard = waiting(id);
+  auto gone = waiting(removed);
+  auto unknown = waiting(removed + 100);
+  const auto done = [](const std::future<void>& of) {
+    return of.wait_for(0s) == std::future_status::ready;
+  };
+  f.core->start();
+  f.until([&] { return done(all) && done(unknown); });
+  EXPECT_FALSE(f.core->has_synced(id));
+  EXPECT_FALSE(done(heard)) << "the copy is whole, but the handler has not heard of it";
+  f.core->remove_handler(removed);
+  f.until([&] { return done(gone); });
+  release.set_value();
+  f.until([&] { return done(heard); });
+  EXPECT_NO_THROW(heard.get());
+  EXPECT_GE(calls.load(), 2);
+  EXPECT_THROW(gone.get(), error);
+  EXPECT_THROW(unknown.get(), error);
+  pool.join();
 }
 
 TEST(Informer, ARemovedHandlerIsNotCalled) {
@@ -465,6 +220,10 @@ TEST(Informer, WhatNoRetryMendsIsThrownBySynced) {
   auto synced = asio::co_spawn(f.earth.context, f.core->synced(), asio::use_future);
   f.until([&] { return synced.wait_for(0s) == std::future_status::ready; });
   EXPECT_THROW(synced.get(), status_error);
+  const handler_id id = f.core->add_handler([](const erased_informer_event&) {}, {});
+  auto heard = asio::co_spawn(f.earth.context, f.core->synced(id), asio::use_future);
+  f.until([&] { return heard.wait_for(0s) == std::future_status::ready; });
+  EXPECT_THROW(heard.get(), status_error);
   // It may be started again, now with the right to.
   f.core->start();
   f.until([&] { return f.core->has_synced(); });

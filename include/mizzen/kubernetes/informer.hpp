@@ -109,6 +109,7 @@ class informer_core {
   void start();
   bool has_synced() const;
   boost::asio::awaitable<void> synced();
+  boost::asio::awaitable<void> synced(handler_id id);
   boost::asio::awaitable<void> stop();
   const std::shared_ptr<object_store>& objects() const;
 
@@ -122,9 +123,11 @@ class informer_core {
 // One list and watch, shared by many.
 //
 //   informer<core_v1::pod> pods{api<core_v1::pod>{k8s, all_namespaces}, {.indexes = {{"node",
-//   [](const core_v1::pod& pod) …}}}}; pods.add_handler({.added = [](const auto& pod) { … }});
+//   [](const core_v1::pod& pod) …}}}};
+//   const handler_id mine = pods.add_handler({.added = [](const auto& pod) { … }});
 //   pods.start();
-//   co_await pods.synced();
+//   co_await pods.synced();       // the copy is whole
+//   co_await pods.synced(mine);   // and the handler has heard of all that is in it
 //   for (auto& pod : pods.store().by_index("node", "gpu-7")) …
 //   co_await pods.stop();
 //
@@ -185,8 +188,13 @@ class informer {
   // for it is dropped.
   void remove_handler(handler_id id) { core_->remove_handler(id); }
 
-  // True once the handler has been called for every object of the first list.
+  // True once the handler has been called for every object of the first list, or, if it was added
+  // later, for every one that was there then. False for one that was removed before.
   bool has_synced(handler_id id) const { return core_->has_synced(id); }
+
+  // Waits for has_synced(id). Throws as synced() does, and error(cancelled) if the handler is not
+  // there or is removed before.
+  boost::asio::awaitable<void> synced(handler_id id) { return core_->synced(id); }
 
   // Events that wait for the handler now.
   std::size_t backlog(handler_id id) const { return core_->backlog(id); }
@@ -194,7 +202,8 @@ class informer {
   // Begins; does nothing when it has begun.
   void start() { core_->start(); }
 
-  // True once the first list is in the copy.
+  // True once the first list is in the copy. Handlers may not have heard of all of it by then: a
+  // program that acts on what they were told asks or waits for its own handler.
   bool has_synced() const { return core_->has_synced(); }
 
   // Waits for has_synced(). Throws what no retry mends (403, 404 …), error(cancelled) if it is

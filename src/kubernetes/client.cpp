@@ -1,9 +1,9 @@
 #include "kubernetes/client_impl.hpp"
+#include "kubernetes/shared_loop.hpp"
 
 #include <mizzen/core/error.hpp>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -248,9 +248,15 @@ void client::close_idle() const {
 
 struct blocking::impl {
   explicit impl(kubernetes::config from, client_options options)
-      : k8s(loop.get_executor(), std::move(from), std::move(options)) {}
-  asio::io_context loop{1};
-  kubernetes::client k8s;
+      : k8s(executor(), std::move(from), std::move(options)) {}
+  ~impl() { loop->end(); }
+  impl(const impl&) = delete;
+  impl& operator=(const impl&) = delete;
+
+  asio::any_io_executor executor() const { return detail::shared_loop::executor_of(loop); }
+
+  const std::shared_ptr<detail::shared_loop> loop = std::make_shared<detail::shared_loop>();
+  const kubernetes::client k8s;
 };
 
 blocking::blocking(client_options options) {
@@ -265,18 +271,18 @@ blocking& blocking::operator=(blocking&&) noexcept = default;
 blocking::~blocking() = default;
 
 const kubernetes::client& blocking::client() const noexcept { return impl_->k8s; }
-asio::any_io_executor blocking::executor() const noexcept { return impl_->loop.get_executor(); }
+asio::any_io_executor blocking::executor() const noexcept { return impl_->executor(); }
 
 void blocking::run_erased(asio::awaitable<void> what) {
   std::exception_ptr failed;
   bool done = false;
-  asio::co_spawn(impl_->loop, std::move(what), [&](std::exception_ptr e) {
+  asio::co_spawn(impl_->executor(), std::move(what), [&](std::exception_ptr e) {
     failed = std::move(e);
     done = true;
   });
-  impl_->loop.restart();
+  impl_->loop->restart();
   while (!done) {
-    if (impl_->loop.run_one() == 0) {
+    if (impl_->loop->run_one() == 0) {
       throw error(errc::internal, "blocking", "the event loop ran dry before the coroutine ended");
     }
   }

@@ -7,8 +7,16 @@
 #include <mizzen/http/server.hpp>
 #include <mizzen/kubernetes/api.hpp>
 #include <mizzen/kubernetes/client.hpp>
+#include <mizzen/kubernetes/informer.hpp>
+#include <mizzen/kubernetes/leader_election.hpp>
 #include <mizzen/kubernetes/types/core_v1.hpp>
+#include <mizzen/kubernetes/work_queue.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -442,6 +450,53 @@ TEST_F(KubernetesClientTest, BlockingRunsAProgramWithoutALoop) {
   EXPECT_EQ(k8s.run(number(k8s.client())), 200);
   k8s.run(nothing(k8s.client()));
   EXPECT_THROW(k8s.run(nothing(k8s.client())), status_error);
+}
+
+asio::awaitable<void> wait_for_ever(std::shared_ptr<int> witness, client k8s) {
+  asio::steady_timer never(k8s.executor(), asio::steady_timer::time_point::max());
+  co_await never.async_wait(asio::use_awaitable);
+  *witness = 1;
+}
+
+TEST_F(KubernetesClientTest, HandlesMayOutliveBlocking) {
+  fake_server server(loop, [](const request& what, std::size_t) {
+    if (what.url.find("sendInitialEvents") != std::string::npos) return refusal(422, "Invalid");
+    if (what.url.find("watch=") != std::string::npos) return refusal(503, "ServiceUnavailable");
+    return make_response(
+        200, json_type,
+        R"({"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},)"
+        R"("items":[{"metadata":{"name":"a","namespace":"n","uid":"1"}}]})");
+  });
+  std::optional<blocking> k8s(std::in_place, server.as_config(), quick());
+  const client outlives = k8s->client();
+  const asio::any_io_executor executor = k8s->executor();
+  informer<core_v1::pod> pods(api<core_v1::pod>(outlives, all_namespaces));
+  const handler_id handler = pods.add_handler({});
+  pods.start();
+  k8s->run(pods.synced(handler));
+  std::optional<http::response_stream> stream = k8s->run(outlives.open(get("/a")));
+  work_queue<int> queue(executor);
+  queue.add_after(1, 1h);
+  leader_election election(outlives, {.namespace_ = "n", .name = "l"});
+  asio::steady_timer timer(executor, 1h);
+  timer.async_wait([outlives](boost::system::error_code) { FAIL(); });
+  const auto witness = std::make_shared<int>(0);
+  asio::co_spawn(executor, wait_for_ever(witness, outlives), asio::detached);
+  k8s->run(nothing(outlives));
+  EXPECT_EQ(witness.use_count(), 2);
+
+  k8s.reset();
+  EXPECT_EQ(witness.use_count(), 1) << "what waited in the loop is gone";
+  asio::co_spawn(executor, wait_for_ever(witness, outlives), asio::detached);
+  asio::post(executor, [outlives] { FAIL(); });
+  EXPECT_EQ(witness.use_count(), 1) << "nothing is begun any more";
+  EXPECT_EQ(pods.store().size(), 1U);
+  pods.remove_handler(handler);
+  queue.add(2);
+  queue.shut_down();
+  stream->close();
+  timer.cancel();
+  outlives.close_idle();
 }
 
 }  // namespace

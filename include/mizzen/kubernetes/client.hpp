@@ -161,6 +161,10 @@ class client {
 //
 // Not thread safe: one run() at a time. A coroutine that is not awaited by run() only advances
 // while some run() is at work.
+//
+// What was made with its client or executor (an api, an informer, a stream …) should not outlive
+// it. It may, and can be destroyed then, but does nothing any more: what it waited for was dropped
+// with the loop, and what it starts is never run.
 class blocking {
  public:
   // With config::from_environment().

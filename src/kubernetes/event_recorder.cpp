@@ -281,25 +281,16 @@ event_recorder::event_recorder(const client& k8s, event_recorder_options options
   if (options.instance.empty()) options.instance = host_name();
   cut(options.instance, max_word);
   options.capacity = std::max<std::size_t>(1, options.capacity);
-  impl_ = std::make_shared<impl>(k8s, std::move(options));
-  impl_->alarm =
-      std::make_unique<detail::alarm>(k8s.executor(), [weak = std::weak_ptr<impl>(impl_)] {
-        if (const auto self = weak.lock()) self->kick();
-      });
+  const auto made = std::make_shared<impl>(k8s, std::move(options));
+  made->alarm = std::make_unique<detail::alarm>(k8s.executor(), [weak = std::weak_ptr<impl>(made)] {
+    if (const auto self = weak.lock()) self->kick();
+  });
+  impl_ = detail::halting(made);
 }
 
 event_recorder::event_recorder(event_recorder&&) noexcept = default;
-event_recorder& event_recorder::operator=(event_recorder&& other) noexcept {
-  if (this != &other) {
-    if (impl_) impl_->halt();
-    impl_ = std::move(other.impl_);
-  }
-  return *this;
-}
-
-event_recorder::~event_recorder() {
-  if (impl_) impl_->halt();
-}
+event_recorder& event_recorder::operator=(event_recorder&&) noexcept = default;
+event_recorder::~event_recorder() = default;
 
 void event_recorder::record(recorded_event event) {
   check(event);
@@ -309,7 +300,7 @@ void event_recorder::record(recorded_event event) {
 std::uint64_t event_recorder::dropped() const noexcept { return impl_->dropped; }
 
 asio::awaitable<void> event_recorder::flush() {
-  const std::shared_ptr<impl> self = impl_;
+  const std::shared_ptr<impl> self = impl_.share();
   std::uint64_t wanted = 0;
   {
     const std::lock_guard lock(self->mutex);

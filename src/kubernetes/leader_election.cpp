@@ -132,6 +132,8 @@ struct leader_election::impl : std::enable_shared_from_this<leader_election::imp
       }
       self->with([&](auto& it) { it.observed(record, clock::now()); });
       self->tell_leader();
+      // Lost, and lost() may have said so: only acquire() tries again.
+      if (self->renewing && !self->with([](auto& it) { return it.leading(); })) co_return;
     }
     if (!self->with([](auto& it) { return it.may_write(clock::now()); })) co_return;
 
@@ -291,29 +293,20 @@ struct leader_election::impl : std::enable_shared_from_this<leader_election::imp
 leader_election::leader_election(const client& k8s, leader_election_options options) {
   check(options);
   if (options.identity.empty()) options.identity = own_identity();
-  impl_ = std::make_shared<impl>(k8s, std::move(options));
+  impl_ = detail::halting(std::make_shared<impl>(k8s, std::move(options)));
 }
 
 leader_election::leader_election(leader_election&&) noexcept = default;
-leader_election& leader_election::operator=(leader_election&& other) noexcept {
-  if (this != &other) {
-    if (impl_) impl_->halt();
-    impl_ = std::move(other.impl_);
-  }
-  return *this;
-}
-
-leader_election::~leader_election() {
-  if (impl_) impl_->halt();
-}
+leader_election& leader_election::operator=(leader_election&&) noexcept = default;
+leader_election::~leader_election() = default;
 
 asio::awaitable<void> leader_election::acquire() {
-  const std::shared_ptr<impl> self = impl_;
+  const std::shared_ptr<impl> self = impl_.share();
   co_await asio::co_spawn(self->on_strand, impl::acquire_loop(self), asio::use_awaitable);
 }
 
 asio::awaitable<void> leader_election::lost() {
-  const std::shared_ptr<impl> self = impl_;
+  const std::shared_ptr<impl> self = impl_.share();
   std::function<bool()> ready = [raw = self.get()] {
     return !raw->with([](auto& it) { return it.leading(); });
   };
@@ -331,7 +324,7 @@ std::string leader_election::leader() const {
 const std::string& leader_election::identity() const noexcept { return impl_->options.identity; }
 
 asio::awaitable<void> leader_election::resign() {
-  const std::shared_ptr<impl> self = impl_;
+  const std::shared_ptr<impl> self = impl_.share();
   co_await asio::co_spawn(self->on_strand, impl::resign(self), asio::use_awaitable);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mizzen/core/log.hpp>
+#include <mizzen/kubernetes/detail/halting.hpp>
 #include <mizzen/kubernetes/resource.hpp>
 #include <mizzen/kubernetes/types/core_v1.hpp>
 
@@ -12,7 +13,6 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <string>
 
 namespace mizzen::kubernetes {
@@ -83,7 +83,7 @@ class event_recorder {
 
  private:
   struct impl;
-  std::shared_ptr<impl> impl_;
+  detail::halting<impl> impl_;
 };
 
 }  // namespace mizzen::kubernetes

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <mizzen/core/log.hpp>
+#include <mizzen/kubernetes/detail/halting.hpp>
 
 #include <boost/asio/awaitable.hpp>
 
 #include <chrono>
 #include <exception>
 #include <functional>
-#include <memory>
 #include <string>
 
 namespace mizzen::kubernetes {
@@ -82,7 +82,7 @@ class leader_election {
 
  private:
   struct impl;
-  std::shared_ptr<impl> impl_;
+  detail::halting<impl> impl_;
 };
 
 }  // namespace mizzen::kubernetes

@@ -53,22 +53,7 @@ if $install; then
   tools/install-deps.sh test
 fi
 
-# About 1.5 GB per compile; never more than there are cores.
-jobs() {
-  local available limit used count
-  available=$(awk '/^MemAvailable/ { print int($2 / 1024) }' /proc/meminfo)
-  limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || true)
-  used=$(cat /sys/fs/cgroup/memory.current 2>/dev/null || true)
-  if [[ $limit =~ ^[0-9]+$ && $used =~ ^[0-9]+$ ]]; then
-    limit=$(((limit - used) / 1048576))
-    [ "$limit" -ge "$available" ] || available=$limit
-  fi
-  count=$((available / 1500))
-  [ "$count" -le "$(nproc)" ] || count=$(nproc)
-  [ "$count" -ge 1 ] || count=1
-  echo "$count"
-}
-jobs=${MIZZEN_JOBS:-$(jobs)}
+jobs=$(tools/build-jobs.sh)
 
 # ThreadSanitizer needs the classic address layout, which newer kernels no longer give under ASLR.
 # The build runs the test programs too (to list their tests), so all of it goes through this.

@@ -9,10 +9,7 @@ prefix="$source/build/quickstart/prefix"
 "$source/tools/install-deps.sh" build
 log="$source/build/quickstart/build.log"
 mkdir -p "$(dirname "$log")"
-# About 1.5 GB per compile; never more than there are cores.
-jobs=$(($(awk '/^MemAvailable/ { print int($2 / 1536000) }' /proc/meminfo)))
-[ "$jobs" -le "$(nproc)" ] || jobs=$(nproc)
-[ "$jobs" -ge 1 ] || jobs=1
+jobs=$("$source/tools/build-jobs.sh")
 
 trap 'tail -n 40 "$log"' ERR
 echo "building Mizzen (details: build/quickstart/build.log) …"

@@ -1,4 +1,5 @@
 // The reader against damage: every truncation, every flipped bit, claims beyond the file.
+#include "caught.hpp"
 #include "inference/onnx/model.hpp"
 #include "inference/onnx/tensor_data.hpp"
 #include "inference/onnx/wire.hpp"
@@ -15,6 +16,7 @@ namespace mizzen::inference {
 namespace {
 
 using namespace detail;
+using mizzen::test::caught;
 using ::testing::HasSubstr;
 
 std::vector<std::byte> sample_model() {
@@ -28,17 +30,6 @@ std::vector<std::byte> sample_model() {
       .output("y", element_type::float32, {"n", 2, 4})
       .metadata("key", "value")
       .bytes();
-}
-
-template <class Fn>
-error caught(Fn&& fn) {
-  try {
-    fn();
-  } catch (const error& e) {
-    return e;
-  }
-  ADD_FAILURE() << "no mizzen::error was thrown";
-  return error(errc::unknown, "", "");
 }
 
 TEST(onnx_reader, reads_what_the_builder_writes) {

@@ -1,5 +1,7 @@
 // Sessions end to end: what runs, what is refused and with which words, and that a planned run
 // allocates nothing.
+#include "caught.hpp"
+
 #include <mizzen/inference.hpp>
 
 #include <gmock/gmock.h>
@@ -50,6 +52,7 @@ void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::f
 namespace mizzen::inference {
 namespace {
 
+using mizzen::test::caught;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -70,17 +73,6 @@ tensor iota(shape_type shape) {
   tensor t(element_type::float32, std::move(shape));
   std::iota(t.data<float>().begin(), t.data<float>().end(), 0.0F);
   return t;
-}
-
-template <class Fn>
-error caught(Fn&& fn) {
-  try {
-    fn();
-  } catch (const error& e) {
-    return e;
-  }
-  ADD_FAILURE() << "no mizzen::error was thrown";
-  return error(errc::unknown, "", "");
 }
 
 TEST(session, runs_with_several_batch_sizes) {

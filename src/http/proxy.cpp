@@ -1,6 +1,6 @@
 #include "http/proxy.hpp"
 
-#include "http/base64.hpp"
+#include "core/base64.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -24,7 +24,8 @@ char byte(std::size_t value) { return static_cast<char>(static_cast<unsigned cha
 }  // namespace
 
 std::string proxy::authorization() const {
-  return has_login ? "Basic " + base64(user + ":" + password) : std::string();
+  return has_login ? "Basic " + mizzen::detail::base64_encode(user + ":" + password)
+                   : std::string();
 }
 
 proxy parse_proxy(const std::string& url) {

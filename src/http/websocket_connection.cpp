@@ -1,6 +1,6 @@
 #include "http/websocket_connection.hpp"
 
-#include "http/base64.hpp"
+#include "core/base64.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -38,7 +38,7 @@ std::string accept_of(const std::string& key) {
   std::string digest(SHA_DIGEST_LENGTH, '\0');
   SHA1(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
        reinterpret_cast<unsigned char*>(digest.data()));
-  return base64(digest);
+  return mizzen::detail::base64_encode(digest);
 }
 
 std::string joined(const std::vector<std::string>& names) {
@@ -84,7 +84,7 @@ websocket_connection::websocket_connection(std::shared_ptr<exchange> work,
 asio::awaitable<std::shared_ptr<websocket_connection>> websocket_connection::open(
     std::shared_ptr<client_core> core, request what, websocket_options options) {
   const std::array<char, 16> nonce = random_bytes<16>();
-  const std::string key = base64({nonce.data(), nonce.size()});
+  const std::string key = mizzen::detail::base64_encode({nonce.data(), nonce.size()});
   const std::string subject = what.method + " " + what.url;
   if (what.method != "GET" || !what.body.empty()) {
     throw request_error(error(errc::invalid_argument, subject, "a WebSocket begins with a GET"),

@@ -1,4 +1,4 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "kubernetes/credential_cache.hpp"
 #include "kubernetes/exec_info.hpp"
 #include "kubernetes/exec_process.hpp"
@@ -245,7 +245,8 @@ struct authenticator::impl : std::enable_shared_from_this<authenticator::impl> {
     if (headers.contains("Authorization")) return with;
     const credentials& user = from.user;
     if (!user.username.empty() || !user.password.empty()) {
-      headers.set("Authorization", "Basic " + base64_encode(user.username + ":" + user.password));
+      headers.set("Authorization",
+                  "Basic " + mizzen::detail::base64_encode(user.username + ":" + user.password));
     } else if (cache.current() && !cache.current()->token.empty()) {
       set_bearer(headers, cache.current()->token);
     } else if (!user.token.empty()) {

@@ -1,4 +1,4 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/json.hpp>
@@ -347,7 +347,7 @@ stateful_set& stateful_set::claim(std::string name, quantity size, std::string s
 secret& secret::registry(std::string_view server, std::string_view user,
                          std::string_view password) {
   json login = {{"username", user}, {"password", password}};
-  login["auth"] = detail::base64_encode(std::string(user) + ':' + std::string(password));
+  login["auth"] = mizzen::detail::base64_encode(std::string(user) + ':' + std::string(password));
   json config;
   config["auths"][std::string(server)] = std::move(login);
   object_.type = "kubernetes.io/dockerconfigjson";

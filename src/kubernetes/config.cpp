@@ -1,4 +1,4 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "kubernetes/files.hpp"
 #include "kubernetes/proxy.hpp"
 
@@ -155,7 +155,7 @@ oidc_provider to_oidc(const kubeconfig_auth_provider& from, const std::string& u
                      .ca_file = field("idp-certificate-authority")};
   if (into.issuer_url.empty()) fail(at + ".config.idp-issuer-url", "is missing");
   if (into.client_id.empty()) fail(at + ".config.client-id", "is missing");
-  const auto ca = base64_decode(field("idp-certificate-authority-data"));
+  const auto ca = mizzen::detail::base64_decode(field("idp-certificate-authority-data"));
   if (!ca) fail(at + ".config.idp-certificate-authority-data", "is not base64");
   into.ca_pem = *ca;
   return into;

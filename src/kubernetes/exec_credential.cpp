@@ -1,4 +1,4 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "kubernetes/exec_info.hpp"
 #include "kubernetes/yaml.hpp"
 
@@ -101,7 +101,8 @@ std::string exec_info(const exec_plugin& plugin, const config& cluster, const st
     json about = {{"server", cluster.server}};
     if (!cluster.tls_server_name.empty()) about["tls-server-name"] = cluster.tls_server_name;
     if (cluster.insecure_skip_tls_verify) about["insecure-skip-tls-verify"] = true;
-    if (!ca_pem.empty()) about["certificate-authority-data"] = base64_encode(ca_pem);
+    if (!ca_pem.empty())
+      about["certificate-authority-data"] = mizzen::detail::base64_encode(ca_pem);
     if (!cluster.proxy.empty()) about["proxy-url"] = cluster.proxy;
     if (!cluster.compression) about["disable-compression"] = true;
     if (!cluster.exec_extension.empty()) {

@@ -1,4 +1,4 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "kubernetes/files.hpp"
 #include "kubernetes/yaml.hpp"
 
@@ -90,7 +90,7 @@ class node {
   }
 
   std::string bytes() const {
-    std::optional<std::string> decoded = base64_decode(text());
+    std::optional<std::string> decoded = mizzen::detail::base64_decode(text());
     if (!decoded) fail("is not base64 (padded, on one line or wrapped)");
     return *std::move(decoded);
   }

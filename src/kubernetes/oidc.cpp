@@ -1,6 +1,6 @@
 #include "kubernetes/oidc.hpp"
 
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "kubernetes/exec_info.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -45,7 +45,8 @@ std::optional<std::chrono::system_clock::time_point> jwt_expiry(std::string_view
   if (second == token.npos || token.find('.', second + 1) != token.npos) {
     fail("does not have three parts with dots between them");
   }
-  const auto payload = detail::base64url_decode(token.substr(first + 1, second - first - 1));
+  const auto payload =
+      mizzen::detail::base64url_decode(token.substr(first + 1, second - first - 1));
   if (!payload) fail("its payload is not base64url");
   const json claims = json::parse(*payload, nullptr, false);
   if (!claims.is_object()) fail("its payload is not a JSON object");
@@ -97,9 +98,10 @@ http::request refresh_request(const std::string& endpoint, const oidc_provider& 
     }
   } else {
     // Section 2.3.1: both are encoded first.
-    what.headers.set("Authorization",
-                     "Basic " + base64_encode(http::percent_encode(provider.client_id) + ":" +
-                                              http::percent_encode(provider.client_secret)));
+    what.headers.set(
+        "Authorization",
+        "Basic " + mizzen::detail::base64_encode(http::percent_encode(provider.client_id) + ":" +
+                                                 http::percent_encode(provider.client_secret)));
   }
   return what;
 }

@@ -1,13 +1,11 @@
 #include "kubernetes/outcome.hpp"
 
+#include "core/sha256.hpp"
 #include "kubernetes/explain.hpp"
 
 #include <mizzen/core/error.hpp>
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 #include <charconv>
 
 namespace mizzen::kubernetes {
@@ -247,30 +245,20 @@ kubernetes::patch release(const core_v1::pod& pod) {
   return kubernetes::patch::strategic(std::move(change));
 }
 
-std::string sha256_hex(std::string_view bytes) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned size = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &size, EVP_sha256(), nullptr) != 1) {
-    throw error(errc::internal, "sha256", "OpenSSL has no SHA-256");
-  }
-  std::string text;
-  for (unsigned i = 0; i < size; ++i) {
-    text += "0123456789abcdef"[digest[i] >> 4];
-    text += "0123456789abcdef"[digest[i] & 0xf];
-  }
-  return text;
+std::string digest_of(std::string_view bytes) {
+  return "sha256:" + mizzen::detail::sha256_hex(bytes);
 }
 
 std::string submission_id(std::string_view kind, std::string_view namespace_,
                           std::string_view name) {
   const auto text = std::string(kind) + '/' + std::string(namespace_) + '/' + std::string(name);
-  return sha256_hex(text).substr(0, 32);
+  return mizzen::detail::sha256_hex(text).substr(0, 32);
 }
 
 std::string keyed_name(std::string_view name, std::string_view key) {
   auto begin = name.substr(0, longest_name - key_digits - 1);
   while (begin.ends_with('-') || begin.ends_with('.')) begin.remove_suffix(1);
-  return std::string(begin) + '-' + sha256_hex(key).substr(0, key_digits);
+  return std::string(begin) + '-' + mizzen::detail::sha256_hex(key).substr(0, key_digits);
 }
 
 }  // namespace detail

@@ -28,14 +28,15 @@ kubernetes::patch release(const batch_v1::job& job);
 kubernetes::patch release(const core_v1::pod& pod);
 bool is_held(const meta_v1::object_meta& metadata);
 
-std::string sha256_hex(std::string_view bytes);
+// "sha256:<64 digits>"
+std::string digest_of(std::string_view bytes);
 
-// "sha256:<64 digits>" of what the user asked for: all of the object but its status.
+// Of what the user asked for: all of the object but its status.
 template <class K>
 std::string spec_hash(const K& object) {
   auto value = to_json_value(object);
   value.erase("status");
-  return "sha256:" + sha256_hex(value.dump());
+  return digest_of(value.dump());
 }
 
 std::string submission_id(std::string_view kind, std::string_view namespace_,

@@ -1,7 +1,7 @@
 #include "pipelines/cache.hpp"
 
+#include "core/sha256.hpp"
 #include "pipelines/files.hpp"
-#include "pipelines/sha256.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/time.hpp>
@@ -14,6 +14,7 @@ namespace mizzen::pipelines::detail {
 namespace {
 
 namespace fs = std::filesystem;
+using mizzen::detail::sha256_hex;
 
 constexpr int format = 1;
 

@@ -1,6 +1,6 @@
 #include "pipelines/files.hpp"
 
-#include "pipelines/sha256.hpp"
+#include "core/sha256.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/id.hpp>
@@ -21,7 +21,7 @@ std::string digest_of_file(const fs::path& path, const cancellation& cancel) {
   if (!file) throw error(errc::unavailable, path.string(), "the file cannot be read");
   constexpr std::size_t chunk = std::size_t{256} * 1024;
   const auto buffer = std::make_unique_for_overwrite<char[]>(chunk);
-  sha256 hash;
+  mizzen::detail::sha256 hash;
   do {
     cancel.check(path.string());
     file.read(buffer.get(), static_cast<std::streamsize>(chunk));
@@ -32,7 +32,7 @@ std::string digest_of_file(const fs::path& path, const cancellation& cancel) {
 }
 
 // Every part is framed by its length, so that no two trees read alike.
-void frame(sha256& hash, std::string_view part) {
+void frame(mizzen::detail::sha256& hash, std::string_view part) {
   hash.update(std::to_string(part.size())).update(":").update(part);
 }
 
@@ -51,7 +51,7 @@ std::string digest_of(const fs::path& path, const cancellation& cancel) {
       entries.push_back(entry.path());
     }
     std::sort(entries.begin(), entries.end());
-    sha256 hash;
+    mizzen::detail::sha256 hash;
     frame(hash, "folder");
     for (const fs::path& entry : entries) {
       frame(hash, entry.lexically_relative(path).generic_string());

@@ -1,6 +1,6 @@
 #include "pipelines/lineage.hpp"
 
-#include "pipelines/sha256.hpp"
+#include "core/sha256.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/tracking/client.hpp>
@@ -19,8 +19,9 @@ std::string kind_of_node(const std::string& type) {
 }
 
 std::string record(tracking::lineage& graph, const stored_artifact& artifact) {
-  const std::string version =
-      artifact.digest.empty() ? sha256_hex(artifact.value.metadata.dump()) : artifact.digest;
+  const std::string version = artifact.digest.empty()
+                                  ? mizzen::detail::sha256_hex(artifact.value.metadata.dump())
+                                  : artifact.digest;
   return graph.record({.kind = kind_of_node(artifact.type),
                        .name = artifact.name,
                        .version = version,

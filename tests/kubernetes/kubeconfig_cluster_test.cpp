@@ -1,7 +1,7 @@
 // The same kubeconfigs read by kubectl and by Mizzen.
 #include "cluster/cluster.hpp"
 #include "cluster/process.hpp"
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 #include "scratch.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -18,7 +18,7 @@ namespace mizzen::kubernetes {
 namespace {
 
 namespace fs = std::filesystem;
-using detail::base64_encode;
+using mizzen::detail::base64_encode;
 using test::scratch;
 
 // What kubectl leaves out when it is empty, it does not always leave out.

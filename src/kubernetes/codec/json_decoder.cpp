@@ -2,7 +2,7 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/serialization.hpp>
 
-#include <kubernetes/base64.hpp>
+#include <core/base64.hpp>
 #include <kubernetes/codec/json_reader.hpp>
 #include <kubernetes/codec/values.hpp>
 
@@ -225,7 +225,7 @@ void json_decoder::read_field(const field& each, void* object, const place& here
 void json_decoder::read(scalar kind, std::string& out, const place& here) {
   const std::string_view text = reader_.string(here, scratch_);
   if (kind == scalar::bytes) {
-    auto decoded = base64_decode(text);
+    auto decoded = mizzen::detail::base64_decode(text);
     if (!decoded) reader_.fail(here, "the string is not base64");
     out = std::move(*decoded);
   } else {

@@ -2,7 +2,7 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/serialization.hpp>
 
-#include <kubernetes/base64.hpp>
+#include <core/base64.hpp>
 #include <kubernetes/codec/json_reader.hpp>
 #include <kubernetes/codec/text.hpp>
 #include <kubernetes/codec/values.hpp>
@@ -46,7 +46,7 @@ class json_encoder {
   void write(scalar kind, const std::string& value, const place& here) {
     if (kind != scalar::bytes) return string(value, here);
     out_ += '"';
-    out_ += base64_encode(value);
+    out_ += mizzen::detail::base64_encode(value);
     out_ += '"';
   }
   void write(scalar, bool value, const place&) { out_ += value ? "true" : "false"; }

@@ -1,9 +1,9 @@
-#include "kubernetes/base64.hpp"
+#include "core/base64.hpp"
 
 #include <array>
 #include <cstdint>
 
-namespace mizzen::kubernetes::detail {
+namespace mizzen::detail {
 namespace {
 
 constexpr std::string_view standard =
@@ -91,4 +91,4 @@ std::optional<std::string> base64url_decode(std::string_view text) {
   return bytes;
 }
 
-}  // namespace mizzen::kubernetes::detail
+}  // namespace mizzen::detail

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace mizzen::kubernetes::detail {
+namespace mizzen::detail {
 
 std::string base64_encode(std::string_view bytes);
 
@@ -16,4 +16,4 @@ std::optional<std::string> base64_decode(std::string_view text);
 // The URL alphabet without padding, as in a JSON Web Token.
 std::optional<std::string> base64url_decode(std::string_view text);
 
-}  // namespace mizzen::kubernetes::detail
+}  // namespace mizzen::detail

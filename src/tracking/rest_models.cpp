@@ -229,7 +229,8 @@ model_version rest_backend::get_model_version_by_alias(std::string_view name,
 }
 
 std::vector<model_version> rest_backend::list_model_versions(std::string_view name) {
-  get_registered_model(name);  // not_found, where the search would find nothing
+  // not_found, where the search would find nothing; and the aliases, which it leaves out.
+  const registered_model model = get_registered_model(name);
   std::vector<model_version> versions;
   if (name.find('\'') != std::string_view::npos && name.find('"') != std::string_view::npos) {
     throw error(errc::unimplemented, "registered_model.name",
@@ -247,6 +248,12 @@ std::vector<model_version> rest_backend::list_model_versions(std::string_view na
     if (next.empty()) break;
     query.resize(2);
     query.emplace_back("page_token", next);
+  }
+  for (model_version& version : versions) {
+    version.aliases.clear();
+    for (const auto& [alias, number] : model.aliases) {
+      if (number == version.version) version.aliases.push_back(alias);
+    }
   }
   std::stable_sort(versions.begin(), versions.end(),
                    [](const auto& a, const auto& b) { return a.version > b.version; });

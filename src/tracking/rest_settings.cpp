@@ -1,5 +1,6 @@
 #include "tracking/rest_settings.hpp"
 
+#include "core/base64.hpp"
 #include "tracking/validate.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -19,22 +20,6 @@ namespace mizzen::tracking::detail {
 namespace {
 
 constexpr std::size_t most_credentials = std::size_t{64} << 10;
-
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view digits =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto at = [&](std::size_t k) {
-      return i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0U;
-    };
-    const unsigned group = at(0) << 16U | at(1) << 8U | at(2);
-    for (std::size_t k = 0; k < 4; ++k) {
-      out += i + k > bytes.size() ? '=' : digits[group >> (18 - 6 * k) & 63U];
-    }
-  }
-  return out;
-}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -213,7 +198,7 @@ rest_settings resolve_rest_settings(std::string_view uri, const server_options& 
   const std::string token =
       options.token.empty() ? env("MLFLOW_TRACKING_TOKEN").value_or("") : options.token;
   if (username && password && !username->empty() && !password->empty()) {
-    out.authorization = "Basic " + base64(*username + ":" + *password);
+    out.authorization = "Basic " + mizzen::detail::base64_encode(*username + ":" + *password);
   } else if (!token.empty()) {
     check_header("MLFLOW_TRACKING_TOKEN", token);
     out.authorization = "Bearer " + token;

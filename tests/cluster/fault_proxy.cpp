@@ -41,10 +41,17 @@ fault_proxy::~fault_proxy() {
 std::string fault_proxy::url() const { return "https://127.0.0.1:" + std::to_string(port_); }
 
 void fault_proxy::add(const fault& what) {
-  json rule{{"method", what.method},   {"target", what.target},          {"skip", what.skip},
-            {"times", what.times},     {"delay_ms", what.delay.count()}, {"status", what.status},
-            {"headers", what.headers}, {"inject", what.inject},          {"end", what.end},
-            {"when", what.when}};
+  json rule{{"method", what.method},
+            {"target", what.target},
+            {"skip", what.skip},
+            {"times", what.times},
+            {"delay_ms", what.delay.count()},
+            {"status", what.status},
+            {"headers", what.headers},
+            {"inject", what.inject},
+            {"end", what.end},
+            {"when", what.when},
+            {"without_protocol", what.without_protocol}};
   if (what.retry_after) rule["headers"]["Retry-After"] = std::to_string(*what.retry_after);
   if (what.body) rule["body"] = *what.body;
   if (what.after_bytes) rule["after_bytes"] = *what.after_bytes;

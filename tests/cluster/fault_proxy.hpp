@@ -49,14 +49,17 @@ struct fault {
   // "before_response": the server carries the request out, then `end`, without a byte of the
   // answer. "early": `end` as soon as the request's header is there.
   std::string when = {};
+
+  // Not asked of the server when a WebSocket is opened: "v5.channel.k8s.io".
+  std::string without_protocol = {};
 };
 
 // The line of a watch that says that it has failed, e.g. with 410 "Expired" or 401 "Unauthorized".
 std::string watch_error(int code, const std::string& reason);
 
 // TLS on a free port with a certificate of the cluster's authority. Client certificates do not
-// reach the server, so its kubeconfigs use tokens. Ends with this object, or the process. Not
-// thread-safe.
+// reach the server, so its kubeconfigs use tokens. A proxy for CONNECT under the same URL, through
+// which they do. Ends with this object, or the process. Not thread-safe.
 class fault_proxy {
  public:
   explicit fault_proxy(const cluster& where);
@@ -73,8 +76,8 @@ class fault_proxy {
   void freeze(bool frozen = true);             // every connection, new ones too, goes silent
 
   struct request {
-    std::string method, target, authorization;
-    int status = 0;  // what the client was told; 0: nothing (yet)
+    std::string method, target, authorization;  // of a CONNECT: its Proxy-Authorization
+    int status = 0;                             // what the client was told; 0: nothing (yet)
   };
   struct state {
     int open = 0;      // connections of clients now

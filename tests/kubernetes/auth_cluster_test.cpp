@@ -1,5 +1,7 @@
 // Credentials against the real API server: it says who we are.
 #include "cluster/cluster.hpp"
+#include "cluster/fault_proxy.hpp"
+#include "identities.hpp"
 #include "scratch.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -262,6 +264,54 @@ TEST_F(AuthClusterTest, APodUsesItsServiceAccount) {
   folder.write(account / "ca.crt", content(cluster().ca_file()));
   passed += 60;
   EXPECT_EQ(name(k8s), "system:serviceaccount:" + ns() + ":two");
+}
+
+// proxy-url: https://…: TLS to the proxy, and in it TLS to the server, with the client's
+// certificate.
+TEST_F(AuthClusterTest, AProxyThatIsReachedByTls) {
+  mizzen::test::fault_proxy proxy(cluster());
+  config from = config::from_file(cluster().kubeconfig());
+  from.proxy = "https://me:secret@" + proxy.url().substr(std::string("https://").size());
+  {
+    blocking k8s = connect(from);
+    EXPECT_EQ(name(k8s), "admin");
+    EXPECT_EQ(name(k8s), "admin");
+    http::request watch{.method = "GET", .url = "/api/v1/namespaces?watch=1&timeoutSeconds=1"};
+    client handle = k8s.client();
+    auto stream = k8s.run(handle.open(std::move(watch)));
+    EXPECT_THAT(k8s.run(stream.read_all(std::size_t{1} << 20)), HasSubstr("kube-system"));
+  }
+  const auto seen = proxy.look();
+  EXPECT_EQ(seen.requests.size(), 1U) << "the connection is kept";
+  for (const auto& each : seen.requests) {
+    EXPECT_EQ(each.method, "CONNECT");
+    EXPECT_EQ("https://" + each.target, cluster().url());
+    EXPECT_EQ(each.authorization, "Basic bWU6c2VjcmV0");
+    EXPECT_EQ(each.status, 200);
+  }
+
+  // As the proxy says, or does.
+  proxy.add({.method = "CONNECT", .status = 407});
+  blocking refused = connect(from);
+  EXPECT_EQ(failure(refused), errc::unauthenticated);
+  proxy.clear();
+  proxy.add({.method = "CONNECT", .times = -1, .status = 403});
+  client_options once = options();
+  once.retry.max_attempts = 1;
+  blocking forbidden(from, once);
+  EXPECT_EQ(failure(forbidden), errc::unavailable);
+  proxy.clear();
+
+  // Its certificate is verified like the server's.
+  from.proxy = "https://localhost:" + from.proxy.substr(from.proxy.rfind(':') + 1);
+  blocking by_name = connect(from);
+  EXPECT_EQ(name(by_name), "admin");
+  from.ca_pem.clear();
+  from.ca_file = folder.write("ca.crt", test::second_identity.certificate);
+  const std::size_t tunnels = proxy.look().requests.size();
+  blocking stranger = connect(from);
+  EXPECT_EQ(failure(stranger), errc::unauthenticated);
+  EXPECT_EQ(proxy.look().requests.size(), tunnels) << "it was spoken to all the same";
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Logs, exec, attach, port-forward and cp on real containers.
 #include "cluster/cluster.hpp"
+#include "cluster/fault_proxy.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/attach.hpp>
@@ -138,6 +139,60 @@ TEST_F(streams_test, exec_with_a_terminal) {
   while (const auto piece = k8s->run(process.read())) screen += piece->data;
   EXPECT_EQ(process.exit().code, 7) << screen;
   EXPECT_THAT(screen, HasSubstr("stty size"));
+}
+
+// Between the client and the real servers, v5 is taken out of what the client offers.
+TEST_F(streams_test, exec_and_attach_with_servers_that_know_v4_only) {
+  mizzen::test::fault_proxy proxy(cluster());
+  proxy.add({.target = "/(exec|attach)[?]", .times = -1, .without_protocol = "v5.channel.k8s.io"});
+  blocking old(config::from_file(proxy.kubeconfig()));
+  remote_process process =
+      old.run(exec(old.client(), ns(), "web",
+                   {.command = {"sh", "-c", "read line; echo got $line; echo and this >&2; exit 5"},
+                    .container = "main",
+                    .stdin_ = true}));
+  EXPECT_EQ(process.protocol(), "v4.channel.k8s.io");
+  EXPECT_THROW(old.run(process.close_stdin()), error);
+  old.run(process.write("hello\n"));
+  std::string out;
+  std::string err;
+  while (const auto piece = old.run(process.read())) {
+    (piece->from == output_stream::stdout_ ? out : err) += piece->data;
+  }
+  EXPECT_EQ(out, "got hello\n");
+  EXPECT_EQ(err, "and this\n");
+  EXPECT_EQ(process.exit().code, 5);
+
+  const command_result good = old.run(
+      run_command(old.client(), ns(), "web", {.command = {"echo", "good"}, .container = "main"}));
+  EXPECT_EQ(good.exit.code, 0);
+  EXPECT_EQ(good.out, "good\n");
+  try {
+    old.run(run_command(old.client(), ns(), "web", {.command = {"cat"}, .container = "main"},
+                        "its end cannot be told"));
+    FAIL();
+  } catch (const error& e) {
+    EXPECT_EQ(e.code(), errc::unimplemented);
+  }
+  EXPECT_THROW(old.run(run_command(old.client(), ns(), "web",
+                                   {.command = {"no-such-program"}, .container = "main"})),
+               error);
+
+  remote_process screen =
+      old.run(exec(old.client(), ns(), "web",
+                   {.command = {"sh"}, .container = "main", .stdin_ = true, .tty = true}));
+  old.run(screen.resize(91, 37));
+  old.run(screen.write("while [ \"$(stty size)\" != '37 91' ]; do sleep 1; done; exit 7\n"));
+  while (old.run(screen.read())) continue;
+  EXPECT_EQ(screen.exit().code, 7);
+
+  remote_process main =
+      old.run(attach(old.client(), ns(), "web", {.container = "main", .stdin_ = true}));
+  EXPECT_EQ(main.protocol(), "v4.channel.k8s.io");
+  old.run(main.write("through attach\n"));
+  const auto output = old.run(main.read());
+  ASSERT_TRUE(output);
+  EXPECT_EQ(output->data, "through attach\n");
 }
 
 TEST_F(streams_test, exec_that_is_cancelled) {

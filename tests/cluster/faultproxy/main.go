@@ -1,6 +1,6 @@
 // fault-proxy stands between a client and an API server, ends the client's TLS, and does to requests
 // what a real server cannot be made to do. One HTTP/1.1 request at a time per connection, WebSockets
-// included.
+// included. It is a proxy for CONNECT, too, reached by TLS.
 //
 //	fault-proxy -upstream https://… -ca FILE [-cert FILE -key FILE]
 //
@@ -73,6 +73,10 @@ type fault struct {
 	// early            as `end` says after the header of the request was read, without its body; with
 	//                  a `status`, after that has been answered
 	When string `json:"when"`
+
+	// Not asked of the server when a WebSocket is opened: a Sec-WebSocket-Protocol that it then seems
+	// not to know.
+	WithoutProtocol string `json:"without_protocol"`
 
 	pattern *regexp.Regexp
 }
@@ -200,9 +204,12 @@ func (p *proxy) serve(raw *net.TCPConn, config *tls.Config) {
 func (p *proxy) match(request *http.Request) (*fault, int) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
+	authorization := request.Header.Get("Authorization")
+	if request.Method == http.MethodConnect {
+		authorization = request.Header.Get("Proxy-Authorization")
+	}
 	p.state.Requests = append(p.state.Requests, seen{
-		Method: request.Method, Target: request.RequestURI,
-		Authorization: request.Header.Get("Authorization"),
+		Method: request.Method, Target: request.RequestURI, Authorization: authorization,
 	})
 	index := len(p.state.Requests) - 1
 	for _, each := range p.faults {
@@ -251,6 +258,9 @@ func (s *session) handle(request *http.Request) error {
 		}
 		s.told(index, f.Status)
 		return s.answer(f)
+	}
+	if request.Method == http.MethodConnect {
+		return s.connect(request, f, index)
 	}
 	if strings.EqualFold(request.Header.Get("Upgrade"), "websocket") || strings.HasPrefix(request.Header.Get("Upgrade"), "SPDY") {
 		return s.tunnel(request, f, index)
@@ -507,7 +517,7 @@ func (s *session) forward(response *http.Response, head bool, f *fault) error {
 	}
 }
 
-// tunnel passes an upgraded connection; faults count the server's bytes after its header.
+// tunnel opens an upgraded connection; faults count the server's bytes after its header.
 func (s *session) tunnel(request *http.Request, f *fault, index int) error {
 	config := s.proxy.transport.TLSClientConfig.Clone()
 	config.NextProtos = []string{"http/1.1"}
@@ -522,6 +532,15 @@ func (s *session) tunnel(request *http.Request, f *fault, index int) error {
 		return s.finish("reset")
 	}
 	defer server.Close()
+	if f.WithoutProtocol != "" {
+		var rest []string
+		for _, each := range strings.Split(strings.Join(request.Header.Values("Sec-WebSocket-Protocol"), ","), ",") {
+			if each = strings.TrimSpace(each); each != f.WithoutProtocol {
+				rest = append(rest, each)
+			}
+		}
+		request.Header.Set("Sec-WebSocket-Protocol", strings.Join(rest, ", "))
+	}
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "%s %s HTTP/1.1\r\nHost: %s\r\n", request.Method, request.RequestURI, s.proxy.upstream.Host)
 	_ = request.Header.Write(&out)
@@ -546,6 +565,28 @@ func (s *session) tunnel(request *http.Request, f *fault, index int) error {
 	if err := s.write(out.Bytes()); err != nil {
 		return err
 	}
+	return s.pump(server, fromServer, f)
+}
+
+// connect opens the way to where a client of the proxy wants to go.
+func (s *session) connect(request *http.Request, f *fault, index int) error {
+	server, err := net.Dial("tcp", request.Host)
+	if err != nil {
+		s.told(index, http.StatusBadGateway)
+		return s.answer(&fault{Status: http.StatusBadGateway})
+	}
+	defer server.Close()
+	s.told(index, http.StatusOK)
+	var out bytes.Buffer
+	writeHeader(&out, http.StatusOK, nil)
+	if err := s.write(out.Bytes()); err != nil {
+		return err
+	}
+	return s.pump(server, server, f)
+}
+
+// pump passes bytes both ways until one side ends, or as the fault says.
+func (s *session) pump(server net.Conn, fromServer io.Reader, f *fault) error {
 	go func() { // from the client
 		buffer := make([]byte, 32<<10)
 		for {

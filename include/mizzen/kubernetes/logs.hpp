@@ -23,7 +23,11 @@ struct log_options {
   // May be empty when the pod has one container only.
   std::string container = {};
 
-  // Goes on until the container ends.
+  // Goes on until the container ends. A connection that breaks is error(unavailable), and is not
+  // taken up again here, as that cannot be exact: the server takes since_time in whole seconds and
+  // reads the newest of the rotated files only. Who wants to go on asks with `timestamps` for what
+  // was printed since the last line, and drops what it has. What breaks between the API server and
+  // the kubelet looks like the end of the log: whether the container has ended, its status says.
   bool follow = false;
 
   // Of the instance before the last restart.

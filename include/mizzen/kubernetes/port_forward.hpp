@@ -64,7 +64,8 @@ boost::asio::awaitable<pod_connection> connect_to_pod(
 
 // Listens on this machine and gives each connection one to the pod. Works from construction to
 // stop() or destruction, on the client's executor. A connection that fails is closed and logged;
-// the others go on. Thread safe.
+// the others go on. As there is no half-close, a local program that ends its sending direction (nc
+// -N) ends the connection, and what the pod had yet to say is lost. Thread safe.
 class port_forwarder {
  public:
   // local_port 0 takes a free one. host: an address of this machine; loopback by default, since

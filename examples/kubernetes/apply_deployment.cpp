@@ -18,6 +18,7 @@ namespace apps_v1 = mizzen::kubernetes::apps_v1;
 asio::awaitable<void> apply(std::string name, std::string image, int replicas) {
   const auto k8s = mz::kubernetes::client::from_environment(co_await asio::this_coro::executor);
 
+  // --8<-- [start:apply]
   apps_v1::deployment wish;
   wish.metadata.name = name;
   wish.spec.replicas = replicas;
@@ -27,6 +28,7 @@ asio::awaitable<void> apply(std::string name, std::string image, int replicas) {
 
   const mz::kubernetes::api<apps_v1::deployment> deployments(k8s);
   const apps_v1::deployment now = co_await deployments.apply(wish);
+  // --8<-- [end:apply]
   std::cout << now.metadata.name << " is at generation " << now.metadata.generation << '\n';
 }
 

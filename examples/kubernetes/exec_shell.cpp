@@ -80,6 +80,7 @@ asio::awaitable<int> shell(mz::kubernetes::client k8s, std::string ns, std::stri
   const auto ignore = [](const std::exception_ptr&) {};
   asio::co_spawn(on, send_keys(process, on), ignore);
   asio::co_spawn(on, send_sizes(process, on), ignore);
+  // --8<-- [start:output]
   while (const auto piece = co_await process->read()) {
     const bool err = piece->from == mz::kubernetes::output_stream::stderr_;
     std::FILE* const to = err ? stderr : stdout;
@@ -87,6 +88,7 @@ asio::awaitable<int> shell(mz::kubernetes::client k8s, std::string ns, std::stri
     std::fflush(to);
   }
   co_return process->exit().code;
+  // --8<-- [end:output]
 }
 
 int main(int argc, char** argv) {

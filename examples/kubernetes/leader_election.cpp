@@ -24,6 +24,7 @@ namespace {
 asio::awaitable<void> lead(mz::client k8s, mz::leader_election_options options) {
   using namespace asio::experimental::awaitable_operators;
   asio::signal_set signals(k8s.executor(), SIGINT, SIGTERM);
+  // --8<-- [start:lead]
   mz::leader_election election(k8s, std::move(options));
   std::cout << "I am " << election.identity() << std::endl;
   for (bool ended = false; !ended;) {
@@ -35,6 +36,7 @@ asio::awaitable<void> lead(mz::client k8s, mz::leader_election_options options) 
     if (!ended) std::cout << "I lead no more" << std::endl;
   }
   co_await election.resign();
+  // --8<-- [end:lead]
 }
 
 }  // namespace

@@ -27,6 +27,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
+    // --8<-- [start:listen]
     boost::asio::io_context loop;
     const auto k8s = mz::kubernetes::client::from_environment(loop.get_executor());
     mz::kubernetes::port_forwarder forwarder(k8s, argv[1], argv[2], port, local);
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
       forwarder.stop();
       loop.stop();
     });
+    // --8<-- [end:listen]
     std::cout << "127.0.0.1:" << forwarder.local_port() << " leads to port " << port << " of "
               << argv[1] << "/" << argv[2] << std::endl;
     loop.run();

@@ -22,6 +22,7 @@ namespace {
 
 asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
                            std::vector<std::string> command) {
+  // --8<-- [start:submit]
   auto work = mz::kubernetes::job{"train"}
                   .image(std::move(image))
                   .command(std::move(command))
@@ -36,6 +37,7 @@ asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
   mz::kubernetes::submit_options options;
   options.journal = mz::kubernetes::journal("submissions.journal");
   const auto job = co_await submit(k8s, work, options);
+  // --8<-- [end:submit]
   std::cout << (job.created() ? "submitted " : "found ") << job.namespace_() << '/' << job.name()
             << std::endl;
 
@@ -44,6 +46,7 @@ asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
     std::cout << now.active << " active, " << now.ready << " ready, " << now.failed << " failed"
               << std::endl;
   };
+  // --8<-- [start:explain]
   // Half a minute of patience; then it is time to ask why.
   waiting.cancel.deadline = mz::deadline::after(30s);
   bool patient = true;
@@ -54,7 +57,9 @@ asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
     patient = false;
   }
   if (!patient) std::cout << to_string(co_await job.explain()) << std::endl;
+  // --8<-- [end:explain]
 
+  // --8<-- [start:end]
   const auto end = co_await job.wait();
   std::cout << to_string(end.state) << ' ' << end.reason << std::endl;
   for (const auto& exit : end.exits) {
@@ -64,6 +69,7 @@ asio::awaitable<int> train(mz::kubernetes::client k8s, std::string image,
   if (end.state == mz::kubernetes::outcome_state::failed) {
     std::cout << to_string(co_await job.explain()) << std::endl;
   }
+  // --8<-- [end:end]
   co_return end.succeeded() ? 0 : 1;
 }
 

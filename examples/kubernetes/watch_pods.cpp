@@ -30,6 +30,7 @@ void say(const char* what, const pod& it) {
 
 asio::awaitable<void> watch(mz::api<pod> pods) {
   asio::signal_set signals(pods.k8s().executor(), SIGINT, SIGTERM);
+  // --8<-- [start:informer]
   mz::informer_options<pod> options;
   options.transform = mz::drop_managed_fields<pod>;
   options.indexes["phase"] = [](const pod& it) {
@@ -51,6 +52,7 @@ asio::awaitable<void> watch(mz::api<pod> pods) {
   std::cout << informer.store().size() << " pods, of which "
             << informer.store().by_index("phase", "Running").size() << " run; Ctrl-C ends this"
             << std::endl;
+  // --8<-- [end:informer]
   co_await signals.async_wait(asio::use_awaitable);
   co_await informer.stop();
 }

@@ -10,3 +10,4 @@
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/run.hpp>
 #include <mizzen/tracking/types.hpp>
+#include <mizzen/tracking/writer.hpp>

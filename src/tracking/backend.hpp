@@ -13,6 +13,15 @@
 
 namespace mizzen::tracking::detail {
 
+// A point on its way from the log to the store. The views live as long as the call.
+struct logged_point {
+  std::string_view run_id;
+  std::string_view key;
+  double value;
+  std::int64_t step;
+  std::int64_t timestamp;
+};
+
 // Members mean what the public members of client, run and lineage of the same name say, and throw
 // what is said there. Every one is thread safe, and is one change: all of it happens or nothing,
 // but where the server's API has no such call (see rest_backend).
@@ -31,6 +40,9 @@ class backend {
   // Makes calls that wait for a server, and all later ones, fail with error(cancelled): for a
   // process that must end although its server is dead. Nothing to do for an embedded store.
   virtual void interrupt() noexcept {}
+
+  // Whether it is reached over a network: then parameters and tags go through the log too.
+  virtual bool is_remote() const noexcept { return false; }
 
   // --- experiments -------------------------------------------------------------------------------
 
@@ -58,6 +70,9 @@ class backend {
   // already stay as they are, so that a batch whose answer was lost may be sent again.
   virtual void log_batch(std::string_view run_id, std::span<const metric> metrics,
                          const string_map& params, const string_map& tags) = 0;
+  // Points of any runs and in any number, for the drain of the log. Idempotent. An embedded store
+  // writes them in one transaction; this does it by log_batch, run by run, a thousand at a time.
+  virtual void log_points(std::span<const logged_point> points);
   virtual void delete_tag(std::string_view run_id, std::string_view key) = 0;
   virtual void log_input(std::string_view run_id, const dataset& data,
                          const input_options& options) = 0;

@@ -1,5 +1,6 @@
 #include "tracking/backend.hpp"
 #include "tracking/run_state.hpp"
+#include "tracking/writer.hpp"
 
 #include <mizzen/tracking/client.hpp>
 
@@ -7,7 +8,8 @@
 
 namespace mizzen::tracking {
 
-client::client(client_options options) : backend_(detail::open_backend(options)) {}
+client::client(client_options options)
+    : backend_(detail::open_backend(options)), writer_(detail::open_writer(backend_, options)) {}
 
 const std::string& client::uri() const noexcept { return backend_->uri(); }
 
@@ -32,17 +34,24 @@ void client::set_experiment_tag(std::string_view id, std::string_view key, std::
 }
 
 run client::start_run(std::string_view experiment, run_options options) {
+  writer_->log();  // before there is a run that could not be logged to
   const std::string id = backend_->get_or_create_experiment(experiment, {}).id;
-  return run(std::make_unique<run::state>(backend_, backend_->start_run(id, options)));
+  return run(std::make_unique<run::state>(backend_, writer_, backend_->start_run(id, options)));
 }
 run client::resume_run(std::string_view run_id) {
-  return run(std::make_unique<run::state>(backend_, backend_->resume_run(run_id)));
+  writer_->log();
+  return run(std::make_unique<run::state>(backend_, writer_, backend_->resume_run(run_id)));
 }
-run_record client::get_run(std::string_view run_id) const { return backend_->get_run(run_id); }
+run_record client::get_run(std::string_view run_id) const {
+  detail::settle(*writer_, *backend_);
+  return backend_->get_run(run_id);
+}
 std::vector<run_record> client::search_runs(const run_query& query) const {
+  detail::settle(*writer_, *backend_);
   return backend_->search_runs(query);
 }
 std::vector<metric> client::metric_history(std::string_view run_id, std::string_view key) const {
+  detail::settle(*writer_, *backend_);
   return backend_->metric_history(run_id, key);
 }
 std::vector<logged_model> client::list_logged_models(std::string_view run_id) const {
@@ -94,6 +103,9 @@ void client::set_model_version_tag(std::string_view name, std::int64_t version,
                                    std::string_view key, std::string_view value) {
   backend_->set_model_version_tag(name, version, key, value);
 }
+
+bool client::flush(deadline until) { return writer_->flush(until, detail::drain::upto::all_sinks); }
+writer_status client::status() const { return writer_->status(); }
 
 tracking::lineage client::lineage() const { return tracking::lineage(backend_); }
 

@@ -15,9 +15,10 @@
 namespace mizzen::tracking {
 namespace {
 
-std::int64_t checked_timestamp(std::string_view key, const metric_options& options) {
-  detail::check_metric(key, options.timestamp);
-  return options.timestamp.value_or(unix_millis());
+std::int64_t checked_timestamp(std::optional<std::int64_t> timestamp) {
+  if (!timestamp) return std::max<std::int64_t>(unix_millis(), 0);
+  if (*timestamp < 0) detail::check_metric("m", timestamp);  // which throws
+  return *timestamp;
 }
 
 // Writes the files of a logged model between the two ends of its life in the backend.
@@ -58,9 +59,10 @@ run& run::operator=(run&& other) noexcept {
 }
 
 run::~run() {
-  if (!state_ || state_->ended || !state_->backend->is_own_process()) return;
+  if (!state_ || state_->ended || !state_->log.is_own_process()) return;
   const bool unwinding = std::uncaught_exceptions() > state_->exceptions;
   try {
+    detail::settle(*state_->writer, *state_->backend);
     state_->backend->end_run(state_->id, unwinding ? run_status::failed : run_status::finished);
   } catch (...) {
     try {
@@ -83,18 +85,18 @@ const std::filesystem::path& run::artifact_directory() const {
 }
 
 void run::log_metric(std::string_view key, double value, metric_options options) {
-  const std::int64_t timestamp = checked_timestamp(key, options);
-  state_->backend->log_metric(state_->id, key, value, options.step, timestamp);
+  detail::series& series = state_->series_of(key);
+  state_->log.append(series, value, options.step, checked_timestamp(options.timestamp));
 }
 
 void run::log_metrics(std::initializer_list<std::pair<std::string_view, double>> values,
                       metric_options options) {
-  std::vector<metric> points;
-  points.reserve(values.size());
+  // One moment for all, and nothing is written unless all can be.
+  const std::int64_t timestamp = checked_timestamp(options.timestamp);
+  for (const auto& [key, value] : values) state_->series_of(key);
   for (const auto& [key, value] : values) {
-    points.push_back({std::string(key), value, options.step, checked_timestamp(key, options)});
+    state_->log.append(state_->series_of(key), value, options.step, timestamp);
   }
-  log_metrics(points);
 }
 
 void run::log_metrics(std::span<const metric> points) {
@@ -102,9 +104,10 @@ void run::log_metrics(std::span<const metric> points) {
   for (std::size_t at = 0; at < points.size(); at += most) {
     detail::check_batch(points.subspan(at, std::min(most, points.size() - at)), {}, {});
   }
-  for (std::size_t at = 0; at < points.size(); at += most) {
-    state_->backend->log_batch(state_->id, points.subspan(at, std::min(most, points.size() - at)),
-                               {}, {});
+  const std::int64_t now = checked_timestamp(std::nullopt);
+  for (const metric& point : points) {
+    state_->log.append(state_->series_of(point.key), point.value, point.step,
+                       point.timestamp.value_or(now));
   }
 }
 
@@ -212,15 +215,23 @@ logged_model run::log_model(std::span<const std::byte> onnx, const model_options
 
 run run::start_child(run_options options) {
   options.parent_run_id = state_->id;
-  return run(std::make_unique<state>(state_->backend,
+  return run(std::make_unique<state>(state_->backend, state_->writer,
                                      state_->backend->start_run(state_->experiment_id, options)));
 }
 
-run_record run::get() const { return state_->backend->get_run(state_->id); }
+run_record run::get() const {
+  detail::settle(*state_->writer, *state_->backend);
+  return state_->backend->get_run(state_->id);
+}
+
+bool run::flush(deadline until) {
+  return state_->writer->flush(until, detail::drain::upto::all_sinks);
+}
 
 void run::finish() { end(run_status::finished); }
 void run::fail() { end(run_status::failed); }
 void run::end(run_status status) {
+  detail::settle(*state_->writer, *state_->backend);
   state_->backend->end_run(state_->id, status);
   state_->ended = true;
 }

@@ -3,6 +3,8 @@
 
 #include "tracking/backend.hpp"
 #include "tracking/uri.hpp"
+#include "tracking/validate.hpp"
+#include "tracking/writer.hpp"
 
 #include <mizzen/tracking/run.hpp>
 
@@ -17,8 +19,12 @@
 namespace mizzen::tracking {
 
 struct run::state {
-  state(std::shared_ptr<detail::backend> owner, run_record record)
+  state(std::shared_ptr<detail::backend> owner, std::shared_ptr<detail::drain> drain,
+        run_record record)
       : backend(std::move(owner)),
+        writer(std::move(drain)),
+        log(writer->log()),
+        metrics(record.id),
         id(std::move(record.id)),
         experiment_id(std::move(record.experiment_id)),
         name(std::move(record.name)),
@@ -26,7 +32,15 @@ struct run::state {
         artifacts(detail::local_folder(artifact_uri)),
         exceptions(std::uncaught_exceptions()) {}
 
+  // Of a key, which is checked when it is first used. Throws invalid_argument.
+  detail::series& series_of(std::string_view key) {
+    return metrics.get(key, [](std::string_view of) { detail::check_metric(of, std::nullopt); });
+  }
+
   const std::shared_ptr<detail::backend> backend;
+  const std::shared_ptr<detail::drain> writer;
+  detail::wal& log;
+  detail::series_table metrics;
   const std::string id;
   const std::string experiment_id;
   const std::string name;

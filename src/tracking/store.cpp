@@ -136,7 +136,12 @@ experiment insert_experiment(connection& on, std::string_view name,
 
 }  // namespace
 
-store::store(const client_options& options) : process_(getpid()), log_(options.log) {
+store::store(const client_options& options)
+    : process_(getpid()),
+      busy_timeout_(options.busy_timeout),
+      synchronous_(options.durability == durability::power ? "PRAGMA synchronous = FULL"
+                                                           : "PRAGMA synchronous = NORMAL"),
+      log_(options.log) {
   const fs::path path = store_path(options.uri);
   uri_ = store_uri(path);
   artifact_root_ = options.artifact_root.empty() ? (path.parent_path() / "mlruns").string()
@@ -154,8 +159,7 @@ store::store(const client_options& options) : process_(getpid()), log_(options.l
   }
   prepare_schema(*writer_, options.create, append_location(artifact_root_, "0"));
   switch_to_wal(*writer_, options.busy_timeout);
-  writer_->execute(options.durability == durability::power ? "PRAGMA synchronous = FULL"
-                                                           : "PRAGMA synchronous = NORMAL");
+  writer_->execute(synchronous_);
   // A checkpoint costs two fsyncs, whatever it carries: 4,000 pages (16 MB) make them rare.
   writer_->execute("PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000");
   reader_ = std::make_unique<connection>(path.string(), connection::access::read, false,
@@ -166,6 +170,7 @@ store::~store() {
   if (is_own_process()) return;
   // Closing in a forked child would run SQLite's recovery under the parent's feet.
   if (writer_) writer_->abandon();
+  if (drainer_) drainer_->abandon();
   if (reader_) reader_->abandon();
 }
 

@@ -52,6 +52,7 @@ class store final : public backend {
   // Checked by the caller (check_batch).
   void log_batch(std::string_view run_id, std::span<const metric> metrics, const string_map& params,
                  const string_map& tags) override;
+  void log_points(std::span<const logged_point> points) override;
   void delete_tag(std::string_view run_id, std::string_view key) override;
   void log_input(std::string_view run_id, const dataset& data,
                  const input_options& options) override;
@@ -120,6 +121,8 @@ class store final : public backend {
   }
 
   pid_t process_;
+  std::chrono::milliseconds busy_timeout_;
+  const char* synchronous_;  // the pragma of the durability that was asked for
   std::string uri_;
   std::string artifact_root_;
   std::string user_;
@@ -127,6 +130,7 @@ class store final : public backend {
   logger log_;
   std::mutex writer_mutex_;
   std::unique_ptr<connection> writer_;
+  std::unique_ptr<connection> drainer_;  // of log_points, under the writers' lock; made when needed
   std::mutex reader_mutex_;
   std::unique_ptr<connection> reader_;
 };

@@ -1,6 +1,7 @@
 // Runs: their life, metrics, parameters, tags and inputs.
 #include "tracking/run_start.hpp"
 #include "tracking/store.hpp"
+#include "tracking/stored_value.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
 
@@ -8,28 +9,12 @@
 #include <mizzen/core/json.hpp>
 #include <mizzen/core/time.hpp>
 
-#include <cmath>
 #include <limits>
 
 namespace mizzen::tracking::detail {
 namespace {
 
 constexpr std::string_view run_name_tag = "mlflow.runName";
-
-// SQL has no NaN and MLflow's schema no infinity: see SqlAlchemyStore.sanitize_metric_value.
-struct stored_value {
-  double value;
-  bool is_nan;
-};
-stored_value to_stored(double value) {
-  if (std::isnan(value)) return {0.0, true};
-  constexpr double most = std::numeric_limits<double>::max();
-  if (std::isinf(value)) return {value > 0 ? most : -most, false};
-  return {value, false};
-}
-double from_stored(double value, bool is_nan) {
-  return is_nan ? std::numeric_limits<double>::quiet_NaN() : value;
-}
 
 error no_such_run(std::string_view run_id) {
   return {errc::not_found, "run '" + std::string(run_id) + "'",

@@ -161,17 +161,21 @@ TEST_F(shared_store, stays_whole_when_it_cannot_grow) {
     const rlimit before = limit;
     limit.rlim_cur = std::filesystem::file_size(db_ + "-wal") + 100'000;
     setrlimit(RLIMIT_FSIZE, &limit);
-    std::int64_t logged = 0;
+    // Metrics are taken by the log, as far as its segments were allocated before.
+    for (int step = 0; step < 100'000; ++step) run.log_metric("loss", 1, {.step = step});
+    const std::uint64_t taken = c.status().acknowledged;
+    int written = 0;
     const auto failure = error_of([&] {
-      for (; logged < 100'000; ++logged) run.log_metric("loss", 1, {.step = logged});
+      for (; written < 100'000; ++written) run.set_tag("t" + std::to_string(written), "v");
     });
     const auto artifact = error_of([&] { run.log_text(std::string(1'000'000, 'x'), "big.txt"); });
     setrlimit(RLIMIT_FSIZE, &before);
     run.log_metric("after", 1);
     return failure &&
            (failure->code() == errc::unavailable || failure->code() == errc::resource_exhausted) &&
-           artifact && run.list_artifacts().empty() && logged > 0 &&
-           c.metric_history(run.id(), "loss").size() == static_cast<std::size_t>(logged);
+           artifact && run.list_artifacts().empty() && taken > 0 &&
+           c.flush(deadline::after(60s)) && c.metric_history(run.id(), "loss").size() == taken &&
+           run.get().tags.count("t" + std::to_string(written)) == 0;
   });
   EXPECT_EQ(status_of(child), 0);
   EXPECT_EQ(sql(db_, "PRAGMA integrity_check"), "ok");
@@ -187,7 +191,9 @@ TEST_F(shared_store, waits_for_another_writer) {
     std::this_thread::sleep_for(100ms);
     sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr);
   });
+  EXPECT_NO_THROW(run.set_tag("a", "b"));
   EXPECT_NO_THROW(run.log_metric("loss", 1));
+  EXPECT_TRUE(run.flush(deadline::after(60s)));
   release.join();
   sqlite3_close(other);
 }
@@ -198,11 +204,14 @@ TEST_F(shared_store, gives_up_at_the_deadline_and_reads_meanwhile) {
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open(db_.c_str(), &other), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
-  EXPECT_ERROR(errc::unavailable, db_, run.log_metric("loss", 1));
-  EXPECT_EQ(run.get().status, run_status::running);  // readers do not wait for writers
+  EXPECT_ERROR(errc::unavailable, db_, run.set_tag("a", "b"));
+  EXPECT_NO_THROW(run.log_metric("loss", 1));
+  EXPECT_FALSE(run.flush(deadline::after(200ms)));
+  EXPECT_EQ(run.get().status, run_status::running);  // readers do not wait for ever
   ASSERT_EQ(sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr), SQLITE_OK);
   sqlite3_close(other);
-  EXPECT_NO_THROW(run.log_metric("loss", 1));
+  EXPECT_TRUE(run.flush(deadline::after(60s)));
+  EXPECT_EQ(c.metric_history(run.id(), "loss").size(), 1U);
 }
 
 }  // namespace

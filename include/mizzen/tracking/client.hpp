@@ -1,11 +1,13 @@
 // The way into a store: experiments, runs, models, lineage.
 #pragma once
 
+#include <mizzen/core/deadline.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/run.hpp>
 #include <mizzen/tracking/server_options.hpp>
 #include <mizzen/tracking/types.hpp>
+#include <mizzen/tracking/writer.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -41,11 +43,14 @@ struct client_options {
   bool create = true;
   // Who runs: column user_id and tag mlflow.user. Empty: the name of the process's user.
   std::string user = {};
-  // How a tracking server is reached. artifact_root, durability, busy_timeout and create are for
-  // embedded stores only.
+  // How a tracking server is reached. artifact_root, durability of all but metrics, busy_timeout of
+  // all but reads and create are for embedded stores only.
   server_options server = {};
-  // Told about what cannot be thrown: a run that could not be ended by its destructor, and calls of
-  // a server that are repeated.
+  // The write-ahead log that metrics go through; with a server also parameters, tags and the ends
+  // of runs.
+  writer_options writer = {};
+  // Told about what cannot be thrown: points that were refused or rejected, a store that cannot be
+  // reached, a run that could not be ended by its destructor, calls of a server that are repeated.
   logger log = {};
 };
 
@@ -160,6 +165,15 @@ class client {
   void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
                              std::string_view value);
 
+  // --- the log -----------------------------------------------------------------------------------
+
+  // Waits until what was logged before, by all runs of this client, is in the store; also what
+  // processes that died had left (when this client was opened). False: the deadline came first.
+  // What the store rejected counts as done: see writer_status.
+  bool flush(deadline until = deadline::never());
+  // Where the log stands. Any thread may ask at any time; it never waits.
+  writer_status status() const;
+
   // --- lineage -----------------------------------------------------------------------------------
 
   // The lineage graph of this store; shares it as a copy of the client would.
@@ -167,6 +181,7 @@ class client {
 
  private:
   std::shared_ptr<detail::backend> backend_;
+  std::shared_ptr<detail::drain> writer_;
 };
 
 }  // namespace mizzen::tracking

@@ -1,6 +1,7 @@
 // The handle on a run that is being written.
 #pragma once
 
+#include <mizzen/core/deadline.hpp>
 #include <mizzen/core/json_fwd.hpp>
 #include <mizzen/tracking/types.hpp>
 
@@ -23,7 +24,8 @@ namespace mizzen::tracking {
 
 namespace detail {
 class backend;
-}
+class drain;
+}  // namespace detail
 
 struct metric_options {
   std::int64_t step = 0;  // any 64-bit number, also negative
@@ -68,10 +70,16 @@ struct model_options {
 // Thread safety: every member but the moves, the destructor and finish/fail/end may be called from
 // several threads at once on the same handle; several handles and processes may write one run.
 //
-// Promise: when a log_* or set_* member returns, what it wrote is in the store and survives the
-// death of the process (SIGKILL included), and no other writer can undo it. Against power loss see
-// client_options::durability (artifact files are written whole, but not forced to the disk). A
-// member that throws has written nothing, except where it says so.
+// Promise: when a log_* or set_* member returns, what it wrote survives the death of the process
+// (SIGKILL included). Metrics are in the write-ahead log then, from which a thread moves them to
+// the store within some tens of milliseconds (see writer.hpp); everything else is in the store.
+// Reads through this run and its client, and its end, wait for the metrics logged before. Against
+// power loss see client_options::durability (artifact files are written whole, but not forced to
+// the disk). A member that throws has written nothing, except where it says so.
+//
+// What can befall a metric after its call: the log is full or the disk is (the point is refused),
+// or the store rejects it, because the run was deleted meanwhile. Neither is thrown at the loop:
+// both are counted in client::status() and reported to client_options::log.
 //
 // Ending: finish() or fail() end it explicitly. A handle that is destroyed without that ends the
 // run as FAILED when an exception that was thrown after the handle was made is unwinding the stack,
@@ -79,10 +87,10 @@ struct model_options {
 // client_options::log). A process that is killed leaves the run RUNNING. In a child after fork()
 // the handle is dead: its destructor does nothing and its members throw error(failed_precondition).
 //
-// Errors of all members: invalid_argument (subject names the field: "metric.key", "param.value" …),
-// not_found (no such run), failed_precondition (the run is deleted), unavailable (other writers
-// kept the store busy until client_options::busy_timeout), resource_exhausted (disk full),
-// permission_denied, data_loss (damaged store).
+// Errors of all members: invalid_argument (subject names the field: "metric.key", "param.value" …);
+// of all but log_metric and log_metrics: not_found (no such run), failed_precondition (the run is
+// deleted), unavailable (other writers kept the store busy until client_options::busy_timeout),
+// resource_exhausted (disk full), permission_denied, data_loss (damaged store).
 class run {
  public:
   run(run&& other) noexcept;
@@ -100,16 +108,18 @@ class run {
   // Adds a point. key: at most 250 characters, letters, digits, _ - . : / and space, not a path
   // that resolves elsewhere (as "../a"); beyond ASCII any character passes, where MLflow takes
   // letters only. NaN is kept as NaN, an infinity as the largest finite
-  // number of its sign, which is what MLflow does. A point logged twice is there once.
-  // Tens of microseconds.
+  // number of its sign, which is what MLflow does. A point logged twice is there once. Without a
+  // timestamp it is of the wall clock, wherever that jumps; steps, not times, order a metric.
+  // Well under a microsecond, and it does not wait for the drain (nor for the disk, unless
+  // client_options::durability asks for it).
   void log_metric(std::string_view key, double value, metric_options options = {});
 
-  // Several keys at one step, in one transaction.
+  // Several keys at one step; all are checked before the first is written.
   void log_metrics(std::initializer_list<std::pair<std::string_view, double>> values,
                    metric_options options = {});
 
-  // Any number of points; 1,000 at a time, each thousand in one transaction. All are checked before
-  // the first is written.
+  // Any number of points, also more than fit the log when writer_options::patience lets it wait.
+  // All are checked before the first is written.
   void log_metrics(std::span<const metric> points);
 
   // Sets a parameter (at most 6,000 characters). A parameter cannot change: another value for a key
@@ -166,8 +176,11 @@ class run {
   // Starts a run nested in this one, in the same experiment.
   run start_child(run_options options = {});
 
-  // What the store holds of it now.
+  // What the store holds of it now, after what was logged before.
   run_record get() const;
+
+  // As client::flush.
+  bool flush(deadline until = deadline::never());
 
   // End it; a second end, and any member that writes after it, still work on the run's record as
   // they do in MLflow (a finished run may be added to), but the handle no longer ends it.

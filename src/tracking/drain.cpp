@@ -1,0 +1,611 @@
+#include "tracking/drain.hpp"
+
+#include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <fcntl.h>
+#include <map>
+#include <pthread.h>
+#include <unistd.h>
+#include <utility>
+
+namespace mizzen::tracking::detail {
+namespace {
+
+using namespace std::chrono_literals;
+using clock = std::chrono::steady_clock;
+
+// Entries of one call of a sink. Large, for the sake of SQLite; small enough that who writes to the
+// store directly waits some tens of milliseconds at most.
+constexpr std::size_t most_entries = 8192;
+constexpr auto tick = 10ms;  // between parts that are not full
+constexpr auto slow_tick = 200ms;
+constexpr auto slow_after = 1s;
+constexpr auto asleep_after = 10s;
+
+// Any exception as an error; what is not ours may pass.
+error as_error(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const error& e) {
+    return e;
+  } catch (...) {
+    return {errc::unknown, "", describe(thrown)};
+  }
+}
+
+json value_of(double value) {
+  if (std::isnan(value)) return "NaN";
+  if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+  return value;
+}
+
+json describe_entry(const log_entry& entry) {
+  json out = {{"run_id", entry.run}};
+  switch (entry.kind) {
+    case wal_kind::param:
+      out.update({{"param", entry.key}, {"value", entry.text}});
+      break;
+    case wal_kind::tag:
+      out.update({{"tag", entry.key}, {"value", entry.text}});
+      break;
+    case wal_kind::status:
+      out.update({{"status", entry.text}, {"end_time", entry.timestamp}});
+      break;
+    default:
+      out.update({{"metric", entry.key},
+                  {"value", value_of(entry.value)},
+                  {"step", entry.step},
+                  {"timestamp", entry.timestamp}});
+  }
+  return out;
+}
+
+void append_to_file(const std::filesystem::path& path, std::string_view text) {
+  const std::string subject = "file '" + path.string() + "'";
+  const file_handle file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!file) throw_errno(errno, subject, "it cannot be opened");
+  while (!text.empty()) {
+    const ssize_t written = ::write(file.get(), text.data(), text.size());
+    if (written < 0 && errno != EINTR) throw_errno(errno, subject, "it cannot be written");
+    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  if (fsync(file.get()) != 0) throw_errno(errno, subject, "it cannot be written to the disk");
+}
+
+}  // namespace
+
+std::chrono::milliseconds back_off::next() noexcept {
+  const auto longest =
+      std::min<std::chrono::milliseconds>(50ms * (1 << std::min(failures_, 8U)), 10s);
+  ++failures_;
+  // xorshift64
+  random_ ^= random_ << 13;
+  random_ ^= random_ >> 7;
+  random_ ^= random_ << 17;
+  return longest - longest * static_cast<std::int64_t>(random_ % 512) / 1024;
+}
+
+// --- what is read --------------------------------------------------------------------------------
+
+// Where a sink is in a log.
+struct cursor {
+  std::uint64_t index = 0;  // of the segment in the source
+  std::optional<wal_reader> reader;
+  std::uint32_t skip_before = 0;  // the sink has what is before this cell
+  std::vector<wal_text> series;   // declared in this segment; views into it
+};
+
+struct drain::source {
+  explicit source(std::size_t lanes) : cursors(lanes) {}
+  source(const source&) = delete;
+  source& operator=(const source&) = delete;
+  virtual ~source() = default;
+  // Null: there is none (yet).
+  virtual wal_segment* segment(std::uint64_t index) = 0;
+  virtual wal_reader::mode mode() const noexcept = 0;
+  virtual std::string name() const = 0;
+  virtual bool is_own() const noexcept = 0;
+
+  std::vector<cursor> cursors;  // one for each lane
+};
+
+struct drain::own_source final : source {
+  own_source(std::size_t lanes, wal& of) : source(lanes), log(of) {}
+  wal_segment* segment(std::uint64_t index) override { return log.segment(index); }
+  wal_reader::mode mode() const noexcept override { return wal_reader::mode::live; }
+  std::string name() const override { return log.path().stem().string(); }
+  bool is_own() const noexcept override { return true; }
+
+  wal& log;
+};
+
+struct drain::orphan_source final : source {
+  orphan_source(std::size_t lanes, wal_folder taken) : source(lanes), folder(std::move(taken)) {}
+  wal_segment* segment(std::uint64_t index) override {
+    return index < segments.size() ? segments[index].get() : nullptr;
+  }
+  wal_reader::mode mode() const noexcept override { return wal_reader::mode::recovery; }
+  std::string name() const override { return folder.path().stem().string(); }
+  bool is_own() const noexcept override { return false; }
+
+  wal_folder folder;
+  std::vector<std::unique_ptr<wal_segment>> segments;
+  bool required_done = false;
+};
+
+struct drain::lane {
+  lane(drain_sink of, std::size_t at)
+      : sink(std::move(of)), number(at), waits((at + 1) * static_cast<std::uint64_t>(getpid())) {}
+
+  drain_sink sink;
+  std::size_t number;
+  back_off waits;
+  clock::time_point not_before = {};
+  bool failing = false;
+  std::uint64_t skipped = 0;
+
+  // A part that was read and is not written yet.
+  source* from = nullptr;
+  std::vector<log_entry> entries;
+  std::uint64_t begin_cell = 0;
+
+  std::atomic<std::uint64_t> position = 0;  // in the log of this process
+};
+
+// --- drain ---------------------------------------------------------------------------------------
+
+drain::drain(options chosen, std::vector<drain_sink> sinks) : options_(std::move(chosen)) {
+  for (drain_sink& each : sinks) {
+    lanes_.push_back(std::make_unique<lane>(std::move(each), lanes_.size()));
+  }
+  adopt();
+  if (!orphans_.empty()) start();
+}
+
+std::shared_ptr<drain> drain::make(options chosen, std::vector<drain_sink> sinks) {
+  return {new drain(std::move(chosen), std::move(sinks)), [](drain* made) {
+            if (made->guard_.is_own()) delete made;
+          }};
+}
+
+drain::~drain() {
+  if (!thread_) return;
+  stop_at_ = deadline::after(options_.close_timeout).time_point().time_since_epoch().count();
+  stopping_ = true;
+  hurry_ = true;
+  wake();
+  thread_->join();
+}
+
+wal& drain::log() {
+  if (wal* made = log_) return *made;
+  const std::scoped_lock lock(mutex_);
+  if (!owned_log_) {
+    owned_log_ = std::make_unique<wal>(options_.log);
+    if (!thread_) start();
+    log_ = owned_log_.get();
+    bell_.post();
+  }
+  return *owned_log_;
+}
+
+void drain::start() {
+  // The program's signal handlers run on its own threads.
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    thread_ = std::make_unique<std::thread>([this] { run(); });
+  } catch (...) {
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    throw;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+void drain::adopt() {
+  for (const auto& path : wal_folder::list(options_.log.directory)) {
+    try {
+      auto folder = wal_folder::take(path);
+      if (!folder) continue;
+      auto orphan = std::make_unique<orphan_source>(lanes_.size(), std::move(*folder));
+      for (const auto& each : orphan->folder.segments()) {
+        try {
+          if (auto segment = wal_segment::open(each)) {
+            orphan->segments.push_back(std::move(segment));
+          }
+        } catch (const error& e) {
+          if (e.code() != errc::data_loss) throw;
+          auto aside = each;
+          aside += ".damaged";
+          std::error_code ignored;
+          std::filesystem::rename(each, aside, ignored);
+          last_error_ = e.what();
+          options_.report.log(log_level::error, "tracking",
+                              "a segment of a log was set aside, because it cannot be read",
+                              {{"file", aside.string()}, {"error", e.what()}});
+        }
+      }
+      if (orphan->segments.empty()) {
+        orphan->folder.remove();
+        continue;
+      }
+      orphans_.push_back(std::move(orphan));
+    } catch (const std::exception& e) {
+      last_error_ = e.what();
+      options_.report.log(log_level::error, "tracking", "a log that was left cannot be taken over",
+                          {{"log", path.string()}, {"error", e.what()}});
+    }
+  }
+  adopting_ = adopting_all_ = orphans_.size();
+}
+
+bool drain::flush(deadline until, upto which) {
+  if (!guard_.is_own()) {
+    throw error(errc::failed_precondition, "flush",
+                "the client was made before fork(); make one in the child process");
+  }
+  wal* const log = log_;
+  const std::uint64_t target = log != nullptr ? log->tail() : 0;
+  std::unique_lock lock(mutex_);
+  const auto done = [&] {
+    return drained_upto(target, which) &&
+           (which == upto::all_sinks ? adopting_all_ : adopting_) == 0;
+  };
+  if (done()) return true;
+  ++waiting_;
+  hurry_ = true;
+  wake();
+  bool good = true;
+  if (until.is_never()) {
+    progress_.wait(lock, done);
+  } else {
+    good = progress_.wait_until(lock, until.time_point(), done);
+  }
+  --waiting_;
+  return good;
+}
+
+void drain::wake() noexcept {
+  if (wal* const log = log_) log->wake();
+  bell_.post();
+}
+
+bool drain::drained_upto(std::uint64_t position, upto which) const {
+  return std::all_of(lanes_.begin(), lanes_.end(), [&](const auto& each) {
+    return (which == upto::required_sinks && !each->sink.required) || each->position >= position;
+  });
+}
+
+writer_status drain::status() const {
+  writer_status now;
+  now.drained = drained_;
+  now.rejected = rejected_;
+  now.adopted = adopted_;
+  if (const wal* log = log_) {
+    now.acknowledged = log->acknowledged();
+    now.refused = log->refused();
+    now.log_size = log->size();
+    now.last_error = log->last_error();
+  }
+  const std::scoped_lock lock(mutex_);
+  if (!last_error_.empty()) now.last_error = last_error_;
+  return now;
+}
+
+// --- the thread ----------------------------------------------------------------------------------
+
+void drain::run() noexcept {
+  clock::time_point busy_at = clock::now();
+  for (;;) {
+    const bool stopping = stopping_;
+    const bool hurry = hurry_.exchange(false);
+    wal* const log = log_;
+    if (log != nullptr && !own_) own_ = std::make_unique<own_source>(lanes_.size(), *log);
+    const std::uint64_t seen = log != nullptr ? log->tail() : 0;
+    if (hurry) {
+      for (auto& each : lanes_) each->not_before = {};
+    }
+    bool more = false;
+    try {
+      if (log != nullptr) log->prepare();
+      more = pass();
+      retire();
+      report_refused();
+    } catch (...) {
+      const error failure = as_error(std::current_exception());
+      options_.report.log(log_level::error, "tracking", "the drain of the log failed",
+                          {{"error", failure.what()}});
+    }
+    {
+      // What is waited for changes under the lock, or a waiter could miss it.
+      const std::scoped_lock lock(mutex_);
+    }
+    progress_.notify_all();
+
+    const auto now = clock::now();
+    const bool behind = !drained_upto(seen, upto::all_sinks) || !orphans_.empty();
+    if (stopping && (!behind || now.time_since_epoch().count() >= stop_at_)) break;
+    if (more) {
+      busy_at = now;
+      continue;
+    }
+    std::chrono::nanoseconds pause = tick;
+    if (behind) {
+      // An entry that is being written this moment, or a sink that failed.
+      busy_at = now;
+      pause = waiting_ > 0 || stopping ? 1ms : tick;
+      for (const auto& each : lanes_) {
+        if (each->not_before > now)
+          pause = std::min<clock::duration>(each->not_before - now, 200ms);
+      }
+    } else if (now - busy_at > slow_after) {
+      pause = slow_tick;
+    }
+    if (log == nullptr) {
+      bell_.wait(behind ? pause : std::chrono::nanoseconds(1h));
+    } else {
+      log->sleep(pause, false, seen);
+      if (!behind && now - busy_at > asleep_after && log->tail() == seen) {
+        log->sleep(1h, true, seen);
+      }
+      if (log->tail() != seen) busy_at = clock::now();
+    }
+  }
+  finish();
+}
+
+void drain::finish() {
+  wal* const log = log_;
+  if (log != nullptr && drained_upto(log->tail(), upto::all_sinks)) log->remove_if_drained();
+}
+
+// One part for each sink from each log. Whether there was more than that.
+bool drain::pass() {
+  bool more = false;
+  for (auto& each : lanes_) {
+    if (each->from != nullptr) {
+      attempt(*each);
+      more = more || each->from == nullptr;
+      continue;
+    }
+    if (own_) more = work(*each, *own_) || more;
+    for (auto& orphan : orphans_) {
+      if (each->from != nullptr) break;
+      more = work(*each, *orphan) || more;
+    }
+  }
+  return more;
+}
+
+// Whether there may be more at once.
+bool drain::work(lane& on, source& from) {
+  const bool full = collect(on, from);
+  if (on.from == nullptr) return full;
+  attempt(on);
+  return full && on.from == nullptr;
+}
+
+// Reads the next part for a sink: at most to the end of a segment. Whether there may be more.
+bool drain::collect(lane& on, source& from) {
+  cursor& at = from.cursors[on.number];
+  wal_segment* const segment = from.segment(at.index);
+  if (segment == nullptr) return false;
+  if (!at.reader) {
+    at.reader.emplace(segment->cells(), segment->header().nonce, from.mode());
+    at.skip_before = segment->position(on.sink.slot).value_or(0);
+    at.series.clear();
+  }
+  on.entries.clear();
+  on.begin_cell = at.reader->position();
+  while (on.entries.size() < most_entries) {
+    const std::uint32_t cell = at.reader->position();
+    const auto record = at.reader->next();
+    if (!record) break;
+    if (record->kind == wal_kind::series) {
+      if (record->series >= at.series.size()) {
+        // Numbers are given in order, if not written in order.
+        if (record->series > segment->header().cells) continue;
+        at.series.resize(record->series + 1);
+      }
+      at.series[record->series] =
+          decode_wal_text(wal_kind::series, record->payload).value_or(wal_text());
+      continue;
+    }
+    if (cell < at.skip_before) continue;
+    if (record->kind == wal_kind::point) {
+      const bool known =
+          record->series < at.series.size() && !at.series[record->series].run.empty();
+      if (!known) {
+        options_.report.log(log_level::error, "tracking",
+                            "a point was lost: what declared its metric is damaged",
+                            {{"log", from.name()}, {"value", record->value}});
+        continue;
+      }
+      const wal_text& of = at.series[record->series];
+      on.entries.push_back(
+          {record->kind, of.run, of.key, {}, record->value, record->step, record->timestamp});
+    } else if (const auto text = decode_wal_text(record->kind, record->payload)) {
+      on.entries.push_back(
+          {record->kind, text->run, text->key, text->value, 0, 0, text->timestamp});
+    }
+  }
+  const bool may_be_more = at.reader->at_end() || on.entries.size() == most_entries;
+  if (at.reader->position() == on.begin_cell && !at.reader->at_end()) return false;
+  on.from = &from;
+  return may_be_more;
+}
+
+// Hands the part that was read to the sink, and notes how far it is.
+void drain::attempt(lane& on) {
+  if (clock::now() < on.not_before) return;
+  source& from = *on.from;
+  cursor& at = from.cursors[on.number];
+  wal_segment& segment = *from.segment(at.index);
+  const std::uint64_t base = segment.header().sequence * segment.header().cells;
+  const std::uint32_t end = at.reader->position();
+  if (!on.entries.empty()) {
+    const std::string name = from.name();
+    try {
+      deliver(on, on.entries, {name, base + on.begin_cell, base + end});
+    } catch (...) {
+      failed(on, as_error(std::current_exception()));
+      return;
+    }
+  }
+  on.waits.reset();
+  if (std::exchange(on.failing, false)) {
+    options_.report.log(log_level::info, "tracking", "the drain of the log goes on",
+                        {{"sink", on.sink.name}});
+  }
+  segment.set_position(on.sink.slot, end);
+  if (on.sink.required) (from.is_own() ? drained_ : adopted_) += on.entries.size();
+  if (from.is_own()) on.position = base + end;
+  on.from = nullptr;
+  if (!at.reader->at_end()) return;
+  if (at.reader->damaged() > 0) {
+    const std::string what = "segment '" + segment.path().string() + "' has " +
+                             std::to_string(at.reader->damaged()) +
+                             " damaged cells; what they held is lost";
+    options_.report.log(log_level::error, "tracking", "a log was damaged", {{"error", what}});
+    const std::scoped_lock lock(mutex_);
+    last_error_ = what;
+  }
+  ++at.index;
+  at.reader.reset();
+}
+
+void drain::failed(lane& on, const error& reason) {
+  const auto wait = on.waits.next();
+  on.not_before = clock::now() + wait;
+  {
+    const std::scoped_lock lock(mutex_);
+    last_error_ = on.sink.name + ": " + reason.what();
+  }
+  if (std::exchange(on.failing, true)) return;
+  options_.report.log(log_level::warning, "tracking",
+                      "the log cannot be drained now; it is tried again",
+                      {{"sink", on.sink.name}, {"error", reason.what()}});
+}
+
+void drain::deliver(lane& on, std::span<const log_entry> entries, const log_part& part) {
+  std::optional<error> refusal;
+  try {
+    on.sink.sink->write(entries, part);
+    return;
+  } catch (const error& e) {
+    if (!is_rejection(e.code())) throw;
+    refusal = e;
+  }
+  // Which of them it was: first by run, then by halves. All were written so far that could be.
+  std::map<std::string_view, std::vector<log_entry>> runs;
+  for (const log_entry& entry : entries) runs[entry.run].push_back(entry);
+  if (runs.size() > 1) {
+    for (const auto& [run, its] : runs) deliver(on, its, part);
+    return;
+  }
+  const bool whole_run =
+      refusal->code() == errc::not_found || refusal->code() == errc::failed_precondition;
+  if (whole_run || entries.size() == 1) return reject(on, entries, *refusal);
+  const std::size_t half = entries.size() / 2;
+  deliver(on, entries.first(half), part);
+  deliver(on, entries.subspan(half), part);
+}
+
+void drain::reject(lane& on, std::span<const log_entry> entries, const error& reason) {
+  const auto file = options_.log.directory / "rejected.jsonl";
+  if (on.sink.required) {
+    std::string lines;
+    for (const log_entry& entry : entries) {
+      json line = describe_entry(entry);
+      line["error"] = reason.what();
+      line["rejected_at"] = format_rfc3339(std::chrono::system_clock::now());
+      lines += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    }
+    append_to_file(file, lines);
+    rejected_ += entries.size();
+  }
+  options_.report.log(log_level::error, "tracking", "the store refused what was logged",
+                      {{"sink", on.sink.name},
+                       {"entries", entries.size()},
+                       {"kept_in", file.string()},
+                       {"error", reason.what()}});
+  const std::scoped_lock lock(mutex_);
+  last_error_ = on.sink.name + ": " + reason.what();
+}
+
+// Removes segments that all sinks have.
+void drain::retire() {
+  if (own_) {
+    wal& log = own_->log;
+    // A sink that is not required does not fill up the log.
+    const bool short_of_room = log.size() + log.size() / 8 >= options_.log.total_size;
+    std::uint64_t required = ~0ULL;
+    for (const auto& each : lanes_) {
+      if (each->sink.required) {
+        required = std::min(required, own_->cursors[each->number].index);
+      }
+    }
+    std::uint64_t least = required;
+    for (auto& each : lanes_) {
+      cursor& at = own_->cursors[each->number];
+      if (short_of_room && at.index < required) {
+        if (each->from == own_.get()) each->from = nullptr;
+        each->skipped += required - at.index;
+        at = {};
+        at.index = required;
+        each->position = required * log.cells();
+        const std::scoped_lock lock(mutex_);
+        last_error_ = each->sink.name + ": points were left out, because it failed for too long";
+        options_.report.log(log_level::error, "tracking",
+                            "points were left out of a sink that failed for too long",
+                            {{"sink", each->sink.name}});
+      }
+      least = std::min(least, at.index);
+    }
+    while (log.first_segment() < least) log.retire();
+    log.prepare();
+  }
+  for (auto each = orphans_.begin(); each != orphans_.end();) {
+    orphan_source& from = **each;
+    bool all = true;
+    bool required = true;
+    for (const auto& on : lanes_) {
+      const bool done = from.cursors[on->number].index >= from.segments.size();
+      all = all && done;
+      required = required && (done || !on->sink.required);
+    }
+    if (required && !std::exchange(from.required_done, true)) {
+      const std::scoped_lock lock(mutex_);
+      --adopting_;
+    }
+    if (!all) {
+      ++each;
+      continue;
+    }
+    for (auto& segment : from.segments) segment->remove();
+    from.folder.remove();
+    each = orphans_.erase(each);
+    const std::scoped_lock lock(mutex_);
+    --adopting_all_;
+  }
+}
+
+void drain::report_refused() {
+  const wal* const log = log_;
+  if (log == nullptr || log->refused() == reported_refused_) return;
+  const auto now = clock::now();
+  if (reported_refused_ != 0 && now - refused_reported_at_ < 10s) return;
+  refused_reported_at_ = now;
+  options_.report.log(
+      log_level::error, "tracking", "points were refused, and are lost",
+      {{"points", log->refused() - std::exchange(reported_refused_, log->refused())},
+       {"error", log->last_error()}});
+}
+
+}  // namespace mizzen::tracking::detail

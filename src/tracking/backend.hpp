@@ -60,7 +60,9 @@ class backend {
 
   virtual run_record start_run(std::string_view experiment_id, const run_options& options) = 0;
   virtual run_record resume_run(std::string_view run_id) = 0;
-  virtual void end_run(std::string_view run_id, run_status status) = 0;
+  // ended: when it did (Unix milliseconds); default now. Ignored where the status ends nothing.
+  virtual void end_run(std::string_view run_id, run_status status,
+                       std::optional<std::int64_t> ended = std::nullopt) = 0;
   virtual run_record get_run(std::string_view run_id) = 0;
   virtual std::vector<run_record> search_runs(const run_query& query) = 0;
 

@@ -178,6 +178,12 @@ drain::~drain() {
   stopping_ = true;
   hurry_ = true;
   wake();
+  {
+    std::unique_lock lock(mutex_);
+    const bool in_time =
+        progress_.wait_for(lock, options_.close_timeout + 100ms, [this] { return ended_; });
+    if (!in_time && options_.interrupt) options_.interrupt();
+  }
   thread_->join();
 }
 
@@ -358,6 +364,9 @@ void drain::run() noexcept {
     }
   }
   finish();
+  const std::scoped_lock lock(mutex_);
+  ended_ = true;
+  progress_.notify_all();
 }
 
 void drain::finish() {

@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <deque>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -51,6 +52,8 @@ class drain {
     wal::options log;
     std::chrono::milliseconds close_timeout = {};
     std::chrono::milliseconds settle_timeout = {};  // how long reads wait for what was logged
+    // Ends what a sink waits for, when the drain closes and close_timeout has passed.
+    std::function<void()> interrupt = {};
     logger report = {};
   };
 
@@ -123,6 +126,7 @@ class drain {
   std::condition_variable progress_;
   std::unique_ptr<wal> owned_log_;
   std::unique_ptr<std::thread> thread_;
+  bool ended_ = false;
   std::size_t adopting_ = 0;  // logs of dead processes that required sinks do not have yet
   std::size_t adopting_all_ = 0;
   std::string last_error_;

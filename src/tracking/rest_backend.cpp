@@ -169,11 +169,12 @@ run_record rest_backend::resume_run(std::string_view run_id) {
   return get_run(run_id);
 }
 
-void rest_backend::end_run(std::string_view run_id, run_status status) {
+void rest_backend::end_run(std::string_view run_id, run_status status,
+                           std::optional<std::int64_t> ended) {
   check_id("run.id", run_id);
   json body = {{"run_id", run_id}, {"status", to_string(status)}};
   if (status != run_status::running && status != run_status::scheduled) {
-    body["end_time"] = unix_millis();
+    body["end_time"] = ended.value_or(unix_millis());
   }
   post("runs/update", body, repeatable::yes);
 }

@@ -28,6 +28,7 @@ class rest_backend final : public backend {
   const std::string& uri() const noexcept override { return connection_->settings().url; }
   const logger& log() const noexcept override { return log_; }
   bool is_own_process() const noexcept override;
+  bool is_remote() const noexcept override { return true; }
   void interrupt() noexcept override { connection_->interrupt(); }
 
   experiment create_experiment(std::string_view name, const experiment_options& options) override;
@@ -42,7 +43,8 @@ class rest_backend final : public backend {
   // Parameters in the options are a second call.
   run_record start_run(std::string_view experiment_id, const run_options& options) override;
   run_record resume_run(std::string_view run_id) override;
-  void end_run(std::string_view run_id, run_status status) override;
+  void end_run(std::string_view run_id, run_status status,
+               std::optional<std::int64_t> ended) override;
   run_record get_run(std::string_view run_id) override;
   std::vector<run_record> search_runs(const run_query& query) override;
 

@@ -62,8 +62,7 @@ run::~run() {
   if (!state_ || state_->ended || !state_->log.is_own_process()) return;
   const bool unwinding = std::uncaught_exceptions() > state_->exceptions;
   try {
-    detail::settle(*state_->writer, *state_->backend);
-    state_->backend->end_run(state_->id, unwinding ? run_status::failed : run_status::finished);
+    state_->end(unwinding ? run_status::failed : run_status::finished, false);
   } catch (...) {
     try {
       state_->backend->log().log(
@@ -117,6 +116,7 @@ void run::log_param(std::string_view key, std::string_view value) {
 
 void run::log_params(const string_map& params) {
   for (const auto& [key, value] : params) detail::check_param(key, value);
+  if (state_->backend->is_remote()) return state_->append(detail::wal_kind::param, params);
   string_map piece;
   for (const auto& [key, value] : params) {
     piece.emplace(key, value);
@@ -134,6 +134,7 @@ void run::set_tag(std::string_view key, std::string_view value) {
 
 void run::set_tags(const string_map& tags) {
   for (const auto& [key, value] : tags) detail::check_tag(key, value);
+  if (state_->backend->is_remote()) return state_->append(detail::wal_kind::tag, tags);
   string_map piece;
   for (const auto& [key, value] : tags) {
     piece.emplace(key, value);
@@ -145,10 +146,19 @@ void run::set_tags(const string_map& tags) {
   if (!piece.empty()) state_->backend->log_batch(state_->id, {}, {}, piece);
 }
 
-void run::delete_tag(std::string_view key) { state_->backend->delete_tag(state_->id, key); }
+void run::delete_tag(std::string_view key) {
+  if (state_->backend->is_remote()) detail::settle(*state_->writer, *state_->backend);
+  state_->backend->delete_tag(state_->id, key);
+}
 
 void run::log_batch(const batch& values) {
   detail::check_batch(values.metrics, values.params, values.tags);
+  if (state_->backend->is_remote()) {
+    log_metrics(values.metrics);
+    state_->append(detail::wal_kind::param, values.params);
+    state_->append(detail::wal_kind::tag, values.tags);
+    return;
+  }
   state_->backend->log_batch(state_->id, values.metrics, values.params, values.tags);
 }
 
@@ -199,6 +209,7 @@ logged_model run::log_model(const std::filesystem::path& onnx_file, const model_
   if (!std::filesystem::is_regular_file(onnx_file, failed)) {
     throw error(errc::not_found, "model '" + onnx_file.string() + "'", "there is no such file");
   }
+  detail::settle(*state_->writer, *state_->backend);  // the model takes the latest metrics along
   return write_model(*state_->backend, state_->id, options, [&](const auto& target) {
     detail::copy_tree(onnx_file, target);
     const auto size = std::filesystem::file_size(target, failed);
@@ -207,6 +218,7 @@ logged_model run::log_model(const std::filesystem::path& onnx_file, const model_
 }
 
 logged_model run::log_model(std::span<const std::byte> onnx, const model_options& options) {
+  detail::settle(*state_->writer, *state_->backend);  // the model takes the latest metrics along
   return write_model(*state_->backend, state_->id, options, [&](const auto& target) {
     detail::write_file(target, onnx);
     return std::uint64_t{onnx.size()};
@@ -231,8 +243,7 @@ bool run::flush(deadline until) {
 void run::finish() { end(run_status::finished); }
 void run::fail() { end(run_status::failed); }
 void run::end(run_status status) {
-  detail::settle(*state_->writer, *state_->backend);
-  state_->backend->end_run(state_->id, status);
+  state_->end(status, true);
   state_->ended = true;
 }
 

@@ -6,6 +6,7 @@
 #include "tracking/validate.hpp"
 #include "tracking/writer.hpp"
 
+#include <mizzen/core/time.hpp>
 #include <mizzen/tracking/run.hpp>
 
 #include <atomic>
@@ -35,6 +36,26 @@ struct run::state {
   // Of a key, which is checked when it is first used. Throws invalid_argument.
   detail::series& series_of(std::string_view key) {
     return metrics.get(key, [](std::string_view of) { detail::check_metric(of, std::nullopt); });
+  }
+
+  // Parameters or tags, checked, on their way to a server.
+  void append(detail::wal_kind kind, const string_map& values) {
+    for (const auto& [key, value] : values) {
+      log.append(kind, {.run = id, .key = key, .value = value});
+    }
+  }
+
+  // After what was logged. To a server it goes through the log, and wait says whether to wait for
+  // it; an embedded store is waited for.
+  void end(run_status status, bool wait) {
+    if (backend->is_remote()) {
+      log.append(detail::wal_kind::status,
+                 {.run = id, .value = to_string(status), .timestamp = unix_millis()});
+      if (wait) detail::settle(*writer, *backend);
+    } else {
+      detail::settle(*writer, *backend);
+      backend->end_run(id, status);
+    }
   }
 
   const std::shared_ptr<detail::backend> backend;

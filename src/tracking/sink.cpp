@@ -31,7 +31,7 @@ class store_sink final : public metric_sink {
     if (!points_.empty()) store_->log_points(points_);
     for (const auto& [run, values] : others) store_->log_batch(run, {}, values.params, values.tags);
     for (const log_entry* entry : ends) {
-      store_->end_run(entry->run, parse_run_status(entry->text));
+      store_->end_run(entry->run, parse_run_status(entry->text), entry->timestamp);
     }
   }
 

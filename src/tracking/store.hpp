@@ -43,7 +43,8 @@ class store final : public backend {
 
   run_record start_run(std::string_view experiment_id, const run_options& options) override;
   run_record resume_run(std::string_view run_id) override;
-  void end_run(std::string_view run_id, run_status status) override;
+  void end_run(std::string_view run_id, run_status status,
+               std::optional<std::int64_t> ended) override;
   run_record get_run(std::string_view run_id) override;
   std::vector<run_record> search_runs(const run_query& query) override;
 

@@ -202,12 +202,13 @@ run_record store::resume_run(std::string_view run_id) {
   });
 }
 
-void store::end_run(std::string_view run_id, run_status status) {
+void store::end_run(std::string_view run_id, run_status status, std::optional<std::int64_t> ended) {
   writing([&](connection& on) {
     require_active_run(on, run_id);
     const bool over = status != run_status::running && status != run_status::scheduled;
     on.prepare("UPDATE runs SET status = ?1, end_time = ?2 WHERE run_uuid = ?3")
-        .bind(to_string(status), over ? std::optional(unix_millis()) : std::nullopt, run_id)
+        .bind(to_string(status), over ? std::optional(ended.value_or(unix_millis())) : std::nullopt,
+              run_id)
         .run();
   });
 }

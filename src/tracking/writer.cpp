@@ -73,6 +73,7 @@ std::shared_ptr<drain> open_writer(const std::shared_ptr<backend>& backend,
                 .about = json{{"store", backend->uri()}}.dump()};
   chosen.close_timeout = options.writer.close_timeout;
   chosen.settle_timeout = options.busy_timeout;
+  chosen.interrupt = [backend] { backend->interrupt(); };
   chosen.report = options.log;
   std::vector<drain_sink> sinks;
   sinks.push_back({.name = "store", .slot = 0, .required = true, .sink = make_store_sink(backend)});

@@ -215,6 +215,7 @@ void drain::start() {
 }
 
 void drain::adopt() {
+  wal_folder::clear_unmade(options_.log.directory);
   for (const auto& path : wal_folder::list(options_.log.directory)) {
     try {
       auto folder = wal_folder::take(path);

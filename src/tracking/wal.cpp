@@ -25,6 +25,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view log_suffix = ".log";
+constexpr std::string_view new_suffix = ".new";
 constexpr std::string_view lock_name = "lock";
 constexpr std::uint64_t declared_shift = 24;
 constexpr std::uint64_t series_mask = (1U << declared_shift) - 1;
@@ -91,21 +92,38 @@ wal_folder wal_folder::make(const fs::path& in, bool durable) {
   std::error_code failed;
   fs::create_directories(in, failed);
   if (failed) throw_errno(failed.value(), subject, "its folder cannot be made");
-  const std::string name = std::to_string(getpid()) + "-" + random_hex_id().substr(0, 16);
-  // Made under another name, so that nobody finds it before it is locked.
-  const fs::path made = in / (name + ".new");
-  const fs::path path = in / (name + std::string(log_suffix));
-  if (::mkdir(made.c_str(), 0700) != 0)
-    throw_errno(errno, subject, "a folder cannot be made in it");
-  file_handle lock(::open((made / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) != 0 ||
-      ::rename(made.c_str(), path.c_str()) != 0) {
-    const int code = errno;
+  int code = 0;
+  for (int attempt = 0; attempt < 10; ++attempt) {
+    // Made under another name, so that nobody takes it over before it is locked. Who clears away
+    // what others left half made may be quicker; then once more.
+    const std::string name = std::to_string(getpid()) + "-" + random_hex_id().substr(0, 16);
+    const fs::path made = in / (name + std::string(new_suffix));
+    const fs::path path = in / (name + std::string(log_suffix));
+    if (::mkdir(made.c_str(), 0700) != 0) {
+      throw_errno(errno, subject, "a folder cannot be made in it");
+    }
+    file_handle lock(::open((made / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) == 0 &&
+        ::rename(made.c_str(), path.c_str()) == 0) {
+      if (durable) synchronize_folder(in);
+      return {path, std::move(lock)};
+    }
+    code = errno;
     fs::remove_all(made, failed);
-    throw_errno(code, subject, "it cannot be locked");
   }
-  if (durable) synchronize_folder(in);
-  return {path, std::move(lock)};
+  throw_errno(code, subject, "it cannot be locked");
+}
+
+void wal_folder::clear_unmade(const fs::path& in) noexcept {
+  std::error_code failed;
+  for (fs::directory_iterator each(in, failed), end; !failed && each != end;
+       each.increment(failed)) {
+    if (each->path().extension() != new_suffix) continue;
+    const fs::path lock_path = each->path() / lock_name;
+    const file_handle lock(::open(lock_path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(lock_path.c_str());
+    ::rmdir(each->path().c_str());
+  }
 }
 
 std::optional<wal_folder> wal_folder::take(const fs::path& path) {

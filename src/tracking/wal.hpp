@@ -57,6 +57,8 @@ class wal_folder {
   static wal_folder make(const std::filesystem::path& in, bool durable);
   // Takes over the folder of a log. Nothing if its owner lives, or it is gone.
   static std::optional<wal_folder> take(const std::filesystem::path& path);
+  // Removes what processes left that died in make().
+  static void clear_unmade(const std::filesystem::path& in) noexcept;
   // The folders of logs in `in`, whoever owns them.
   static std::vector<std::filesystem::path> list(const std::filesystem::path& in);
 

@@ -326,6 +326,17 @@ TEST_F(write_ahead_log, is_found_by_others_only_when_its_owner_is_gone) {
   EXPECT_FALSE(wal_folder::take(path));
 }
 
+TEST_F(write_ahead_log, what_was_left_half_made_is_cleared_away) {
+  const auto directory = folder_.path() / "wal";
+  std::filesystem::create_directories(directory / "1-a.new");
+  std::filesystem::create_directories(directory / "1-b.new");
+  write_file(directory / "1-b.new" / "lock", "");
+  wal log(options());
+  wal_folder::clear_unmade(directory);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(directory), {}), 1);
+  EXPECT_TRUE(std::filesystem::exists(log.path()));
+}
+
 TEST_F(write_ahead_log, a_segment_that_was_never_used_is_removed) {
   std::filesystem::create_directories(folder_.path());
   for (const std::size_t size : {std::size_t{0}, std::size_t{100}, std::size_t{300'000}}) {

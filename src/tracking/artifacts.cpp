@@ -141,18 +141,24 @@ void write_file(const fs::path& target, std::string_view text) {
   write_file(target, std::as_bytes(std::span(text)));
 }
 
-void copy_tree(const fs::path& source, const fs::path& target) {
+std::vector<fs::path> files_of(const fs::path& source) {
   std::error_code failed;
   const fs::file_status status = fs::status(source, failed);
   if (status.type() == fs::file_type::not_found) fail(source, ENOENT);
   if (failed) fail(source, failed.value());
-  if (fs::is_regular_file(status)) {
+  if (fs::is_regular_file(status)) return {source};
+  if (!fs::is_directory(status)) refuse_kind(source);
+  return files_below(source);
+}
+
+void copy_tree(const fs::path& source, const fs::path& target) {
+  // Listed before anything is copied, so that a target inside the source does not grow for ever.
+  const std::vector<fs::path> files = files_of(source);
+  std::error_code failed;
+  if (!fs::is_directory(source, failed)) {
     copy_one(source, target);
     return;
   }
-  if (!fs::is_directory(status)) refuse_kind(source);
-  // Listed before anything is copied, so that a target inside the source does not grow for ever.
-  const std::vector<fs::path> files = files_below(source);
   make_folders(target);
   for (const fs::path& file : files) copy_one(file, target / file.lexically_relative(source));
 }

@@ -17,6 +17,9 @@ namespace mizzen::tracking::detail {
 void write_file(const std::filesystem::path& target, std::span<const std::byte> bytes);
 void write_file(const std::filesystem::path& target, std::string_view text);
 
+// The file itself, or all files in a folder and below it. Throws what copy_tree throws.
+std::vector<std::filesystem::path> files_of(const std::filesystem::path& source);
+
 // Copies a file, or a folder with all files in it, to target, each file as write_file does. Throws
 // not_found if there is no source. Special files (sockets, devices) and links to folders are
 // refused.

@@ -1,6 +1,8 @@
 // What client, run and lineage stand on: an embedded store, or a tracking server.
 #pragma once
 
+#include "tracking/artifact_repository.hpp"
+
 #include <mizzen/tracking/client.hpp>
 
 #include <cstdint>
@@ -109,6 +111,12 @@ class backend {
                                         std::string_view value) = 0;
   virtual void set_model_version_tag(std::string_view name, std::int64_t version,
                                      std::string_view key, std::string_view value) = 0;
+
+  // --- artifacts ---------------------------------------------------------------------------------
+
+  // Where the files of an artifact location (of a run, an experiment, a model) are kept. Throws
+  // error(unimplemented) for a location that cannot be reached from here.
+  virtual std::shared_ptr<artifact_repository> artifacts(std::string_view location) = 0;
 
   // --- lineage -----------------------------------------------------------------------------------
 

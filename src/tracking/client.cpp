@@ -1,5 +1,6 @@
 #include "tracking/backend.hpp"
 #include "tracking/run_state.hpp"
+#include "tracking/validate.hpp"
 #include "tracking/writer.hpp"
 
 #include <mizzen/tracking/client.hpp>
@@ -59,6 +60,34 @@ std::vector<logged_model> client::list_logged_models(std::string_view run_id) co
 }
 logged_model client::get_logged_model(std::string_view model_id) const {
   return backend_->get_logged_model(model_id);
+}
+
+namespace {
+
+std::shared_ptr<detail::artifact_repository> artifacts_of(detail::backend& backend,
+                                                          std::string_view run_id) {
+  return backend.artifacts(backend.get_run(run_id).artifact_uri);
+}
+
+}  // namespace
+
+std::vector<artifact_info> client::list_artifacts(std::string_view run_id,
+                                                  std::string_view artifact_path) const {
+  detail::check_artifact_path("artifact_path", artifact_path, true);
+  return artifacts_of(*backend_, run_id)->list(artifact_path);
+}
+std::string client::read_artifact(std::string_view run_id, std::string_view artifact_file,
+                                  std::size_t most) const {
+  detail::check_artifact_path("artifact_file", artifact_file, false);
+  return artifacts_of(*backend_, run_id)->read(artifact_file, most);
+}
+std::filesystem::path client::download_artifacts(std::string_view run_id,
+                                                 const std::filesystem::path& folder,
+                                                 std::string_view artifact_path) const {
+  return detail::fetch_into(*artifacts_of(*backend_, run_id), artifact_path, folder);
+}
+void client::download_model(const logged_model& model, const std::filesystem::path& folder) const {
+  detail::fetch_tree(*backend_->artifacts(model.artifact_location), "", folder);
 }
 
 registered_model client::create_registered_model(std::string_view name,

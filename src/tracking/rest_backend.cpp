@@ -2,6 +2,7 @@
 #include "tracking/rest_backend.hpp"
 
 #include "tracking/names.hpp"
+#include "tracking/rest_artifacts.hpp"
 #include "tracking/rest_messages.hpp"
 #include "tracking/run_start.hpp"
 #include "tracking/validate.hpp"
@@ -42,7 +43,7 @@ rest_backend::rest_backend(rest_settings settings, const client_options& options
       user_(options.user.empty() ? process_user() : options.user),
       program_(process_program()),
       log_(options.log),
-      connection_(std::make_unique<rest_connection>(std::move(settings), options.log)) {
+      connection_(std::make_shared<rest_connection>(std::move(settings), options.log)) {
   check_text("client_options.user", options.user, 256);
 }
 
@@ -279,6 +280,12 @@ std::vector<metric> rest_backend::metric_history(std::string_view run_id, std::s
     query.resize(3);
     query.emplace_back("page_token", next);
   }
+}
+
+std::shared_ptr<artifact_repository> rest_backend::artifacts(std::string_view location) {
+  server();
+  if (!location.starts_with("mlflow-artifacts:")) return file_repository(location);
+  return proxy_repository(connection_, location, resolve_multipart_settings(process_environment()));
 }
 
 // --- lineage -------------------------------------------------------------------------------------

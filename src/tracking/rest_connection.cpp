@@ -8,6 +8,9 @@
 #include <mizzen/http/retry.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
@@ -92,6 +95,10 @@ struct rest_connection::impl {
         return client;
       }
     }
+    return std::make_unique<http::blocking_client>(options_for(how));
+  }
+
+  http::client_options options_for(const transfer& how) const {
     http::client_options options;
     options.proxy = settings.proxy;
     options.tls.verify = settings.verify_tls;
@@ -104,7 +111,7 @@ struct rest_connection::impl {
     options.max_idle = 1;
     options.default_headers = {{"User-Agent", "mizzen"}, {"Accept", "*/*"}};
     options.log = log;
-    return std::make_unique<http::blocking_client>(std::move(options));
+    return options;
   }
 
   void give(std::unique_ptr<http::blocking_client> client, const transfer& how = {}) {
@@ -133,7 +140,9 @@ struct rest_connection::impl {
     return answer;
   }
 
-  http::response exchange(http::request what, const transfer& how, bool whole) {
+  // Repeats try_once (which answers, or throws) as long as it is worth it.
+  template <typename Attempt>
+  http::response persist(http::request& what, const transfer& how, Attempt try_once) {
     if (how.authorized) {
       if (!settings.authorization.empty())
         what.headers.set("Authorization", settings.authorization);
@@ -143,7 +152,7 @@ struct rest_connection::impl {
     for (;;) {
       std::optional<std::chrono::milliseconds> again;
       try {
-        http::response answer = attempt(what, how, whole);
+        http::response answer = try_once();
         if (answer.ok()) return answer;
         std::optional<std::chrono::seconds> asked;
         if (const std::string* field = answer.headers.find("Retry-After")) {
@@ -165,6 +174,49 @@ struct rest_connection::impl {
       }
       wait(*again, shown(what));
     }
+  }
+
+  http::response exchange(http::request what, const transfer& how, bool whole) {
+    return persist(what, how, [&] { return attempt(what, how, whole); });
+  }
+
+  // Reads a body to its end into the sink; the body of a refusal into the answer.
+  static boost::asio::awaitable<http::response> stream(
+      http::client& client, const http::request& what, const http::send_options& options,
+      const std::function<void(std::string_view)>& sink) {
+    constexpr std::size_t most_refusal = std::size_t{1} << 20;
+    auto opening = client.open(what, options);
+    http::response_stream body = co_await std::move(opening);
+    http::response head = body.head();
+    if (!head.ok()) {
+      std::string refusal = co_await body.read_all(most_refusal);
+      head.body = std::move(refusal);
+      co_return head;
+    }
+    for (;;) {
+      const std::string_view piece = co_await body.read();
+      if (piece.empty()) co_return head;
+      sink(piece);
+    }
+  }
+
+  http::response stream_once(const http::request& what,
+                             const std::function<void(std::string_view)>& sink) {
+    boost::asio::io_context context{1};
+    http::client client(context.get_executor(), options_for({}));
+    http::send_options options;
+    options.cancel.token = stop.get_token();
+    options.silence = settings.timeout;
+    std::optional<http::response> answer;
+    std::exception_ptr failure;
+    boost::asio::co_spawn(context, stream(client, what, options, sink),
+                          [&](const std::exception_ptr& thrown, http::response result) {
+                            failure = thrown;
+                            answer = std::move(result);
+                          });
+    while (!answer) context.run_one();
+    if (failure) std::rethrow_exception(failure);
+    return *std::move(answer);
   }
 
   json call(http::request what, repeatable again) {
@@ -215,6 +267,15 @@ json rest_connection::send(std::string_view method, std::string_view path, const
 
 http::response rest_connection::exchange(http::request what, const transfer& how) {
   return impl_->exchange(std::move(what), how, false);
+}
+
+void rest_connection::download(http::request what, bool authorized,
+                               const std::function<void()>& begin,
+                               const std::function<void(std::string_view)>& sink) {
+  impl_->persist(what, {.authorized = authorized}, [&] {
+    begin();
+    return impl_->stream_once(what, sink);
+  });
 }
 
 void rest_connection::interrupt() noexcept { impl_->stop.request_stop(); }

@@ -8,6 +8,7 @@
 #include <mizzen/http/message.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <string>
@@ -52,6 +53,11 @@ class rest_connection {
   };
   // Any request; what.url is absolute.
   http::response exchange(http::request what, const transfer& how);
+
+  // As exchange() of a GET that must succeed, but the body goes to the sink as it arrives, without
+  // a limit to its size. Each attempt begins with begin(), which makes the sink forget what it had.
+  void download(http::request what, bool authorized, const std::function<void()>& begin,
+                const std::function<void(std::string_view)>& sink);
 
   // Ends the calls that are under way or waiting to be repeated, and all later ones, with
   // error(cancelled). For a process that must not wait for a dead server any longer.

@@ -48,14 +48,6 @@ double number(std::string_view field, std::string_view text, double least, doubl
   return value;
 }
 
-bool truth(std::string_view field, std::string_view text) {
-  const std::string value = lower(text);
-  if (value == "true" || value == "1") return true;
-  if (value == "false" || value == "0") return false;
-  throw error(errc::invalid_argument, field,
-              "'" + std::string(text) + "' is neither true nor false");
-}
-
 // A value from the options or the environment's, checked alike.
 double setting(const std::optional<double>& option, std::string_view field, std::string_view name,
                double fallback, double most, const environment& env) {
@@ -123,6 +115,14 @@ void check_header(std::string_view field, std::string_view value) {
 }
 
 }  // namespace
+
+bool parse_flag(std::string_view field, std::string_view text) {
+  const std::string value = lower(text);
+  if (value == "true" || value == "1") return true;
+  if (value == "false" || value == "0") return false;
+  throw error(errc::invalid_argument, field,
+              "'" + std::string(text) + "' is neither true nor false");
+}
 
 environment process_environment() {
   return [](std::string_view name) -> std::optional<std::string> {
@@ -210,7 +210,7 @@ rest_settings resolve_rest_settings(std::string_view uri, const server_options& 
   const auto insecure = env("MLFLOW_TRACKING_INSECURE_TLS");
   out.verify_tls =
       !(options.insecure_tls ? *options.insecure_tls
-                             : insecure && truth("MLFLOW_TRACKING_INSECURE_TLS", *insecure));
+                             : insecure && parse_flag("MLFLOW_TRACKING_INSECURE_TLS", *insecure));
   out.server_certificate_file = options.server_certificate_file.empty()
                                     ? env("MLFLOW_TRACKING_SERVER_CERT_PATH").value_or("")
                                     : options.server_certificate_file;
@@ -248,7 +248,8 @@ rest_settings resolve_rest_settings(std::string_view uri, const server_options& 
   out.patience.backoff_jitter = setting(options.backoff_jitter, "server_options.backoff_jitter",
                                         "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER", 1, 120, env);
   if (const auto respect = env("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER")) {
-    out.patience.respect_retry_after = truth("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", *respect);
+    out.patience.respect_retry_after =
+        parse_flag("MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", *respect);
   }
   return out;
 }

@@ -36,6 +36,9 @@ struct rest_settings {
 using environment = std::function<std::optional<std::string>(std::string_view name)>;
 environment process_environment();
 
+// "true", "1", "false" or "0" in any case. Throws invalid_argument naming the field.
+bool parse_flag(std::string_view field, std::string_view text);
+
 // uri: http:// or https://, perhaps with user:password@. Throws invalid_argument. The credentials
 // file is <HOME>/.mlflow/credentials.
 rest_settings resolve_rest_settings(std::string_view uri, const server_options& options,

@@ -4,6 +4,7 @@
 #include "tracking/validate.hpp"
 
 #include <mizzen/core/error.hpp>
+#include <mizzen/core/id.hpp>
 #include <mizzen/core/json.hpp>
 #include <mizzen/core/time.hpp>
 
@@ -21,6 +22,25 @@ std::int64_t checked_timestamp(std::optional<std::int64_t> timestamp) {
   return *timestamp;
 }
 
+// A folder of this process, gone with the object.
+class temporary_folder {
+ public:
+  temporary_folder()
+      : path_(std::filesystem::temp_directory_path() / ("mizzen-model-" + random_hex_id())) {
+    std::filesystem::create_directory(path_);
+  }
+  ~temporary_folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  temporary_folder(const temporary_folder&) = delete;
+  temporary_folder& operator=(const temporary_folder&) = delete;
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
 // Writes the files of a logged model between the two ends of its life in the backend.
 logged_model write_model(detail::backend& backend, std::string_view run_id,
                          const model_options& options,
@@ -28,13 +48,16 @@ logged_model write_model(detail::backend& backend, std::string_view run_id,
   detail::check_model_options(options);
   const logged_model model = backend.create_logged_model(run_id, options);
   try {
-    const auto folder = detail::local_folder(model.artifact_location);
-    if (!folder) {
-      throw error(errc::unimplemented, "artifact location '" + model.artifact_location + "'",
-                  "it is not on a file system, which is all that can be written so far");
+    const auto repository = backend.artifacts(model.artifact_location);
+    if (const auto folder = repository->folder()) {
+      const std::uint64_t size = write(*folder / "model.onnx");
+      detail::write_model_folder(*folder, model, options, size);
+    } else {
+      const temporary_folder made;
+      const std::uint64_t size = write(made.path() / "model.onnx");
+      detail::write_model_folder(made.path(), model, options, size);
+      detail::put_tree(*repository, made.path(), "");
     }
-    const std::uint64_t size = write(*folder / "model.onnx");
-    detail::write_model_folder(*folder, model, options, size);
     backend.finish_logged_model(model);
   } catch (const std::exception& e) {
     try {
@@ -80,7 +103,7 @@ const std::string& run::name() const noexcept { return state_->name; }
 const std::filesystem::path& run::artifact_directory() const {
   if (state_->artifacts) return *state_->artifacts;
   throw error(errc::unimplemented, "artifact location '" + state_->artifact_uri + "'",
-              "it is not on a file system, which is all that can be written so far");
+              "it is not on this file system; see log_artifact and download_artifacts");
 }
 
 void run::log_metric(std::string_view key, double value, metric_options options) {
@@ -175,12 +198,15 @@ void run::log_artifact(const std::filesystem::path& local, std::string_view arti
   std::filesystem::path source = std::filesystem::absolute(local).lexically_normal();
   if (!source.has_filename()) source = source.parent_path();
   detail::check_artifact_path("artifact name", source.filename().string(), false);
-  detail::copy_tree(source, artifact_directory() / artifact_path / source.filename());
+  std::string target(artifact_path);
+  if (!target.empty()) target += '/';
+  target += source.filename().string();
+  detail::put_tree(*state_->repository(), source, target);
 }
 
 void run::log_text(std::string_view text, std::string_view artifact_file) {
   detail::check_artifact_path("artifact_file", artifact_file, false);
-  detail::write_file(artifact_directory() / artifact_file, text);
+  state_->repository()->put_bytes(std::as_bytes(std::span(text)), artifact_file);
 }
 
 void run::log_json(const json& value, std::string_view artifact_file) {
@@ -196,12 +222,27 @@ void run::log_json(const json& value, std::string_view artifact_file) {
 
 void run::log_bytes(std::span<const std::byte> bytes, std::string_view artifact_file) {
   detail::check_artifact_path("artifact_file", artifact_file, false);
-  detail::write_file(artifact_directory() / artifact_file, bytes);
+  state_->repository()->put_bytes(bytes, artifact_file);
 }
 
 std::vector<artifact_info> run::list_artifacts(std::string_view artifact_path) const {
   detail::check_artifact_path("artifact_path", artifact_path, true);
-  return detail::list_folder(artifact_directory(), artifact_path);
+  return state_->repository()->list(artifact_path);
+}
+
+std::string run::read_artifact(std::string_view artifact_file, std::size_t most) const {
+  detail::check_artifact_path("artifact_file", artifact_file, false);
+  return state_->repository()->read(artifact_file, most);
+}
+
+std::filesystem::path run::download_artifacts(const std::filesystem::path& folder,
+                                              std::string_view artifact_path) const {
+  return detail::fetch_into(*state_->repository(), artifact_path, folder);
+}
+
+void run::delete_artifacts(std::string_view artifact_path) {
+  detail::check_artifact_path("artifact_path", artifact_path, true);
+  state_->repository()->remove(artifact_path);
 }
 
 logged_model run::log_model(const std::filesystem::path& onnx_file, const model_options& options) {

@@ -58,6 +58,10 @@ struct run::state {
     }
   }
 
+  std::shared_ptr<detail::artifact_repository> repository() const {
+    return backend->artifacts(artifact_uri);
+  }
+
   const std::shared_ptr<detail::backend> backend;
   const std::shared_ptr<detail::drain> writer;
   detail::wal& log;

@@ -182,6 +182,11 @@ void store::check_process() const {
               "it was opened before fork(); make a client in the child process");
 }
 
+std::shared_ptr<artifact_repository> store::artifacts(std::string_view location) {
+  check_process();
+  return file_repository(location);
+}
+
 experiment store::create_experiment(std::string_view name, const experiment_options& options) {
   check_new_experiment(name, options);
   return writing([&](connection& on) {

@@ -83,6 +83,8 @@ class store final : public backend {
   void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
                              std::string_view value) override;
 
+  std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
+
   std::string record_node(const lineage_node& node) override;
   void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
   lineage_node get_node(std::string_view id) override;

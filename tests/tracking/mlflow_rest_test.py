@@ -132,6 +132,36 @@ class RestTest(unittest.TestCase):
         self.assertEqual(first.tags, {"quality": "poor"})
         self.assertEqual(self.client.get_model_version("classifier", "2").tags, {"quality": "good"})
 
+        self.assertEqual([o.model_id for o in run.outputs.model_outputs], [facts["model_id"]])
+        logged = self.client.get_logged_model(facts["model_id"])
+        self.assertEqual((str(logged.status), logged.source_run_id), ("READY", run.info.run_id))
+        self.assertEqual(logged.params["seed"], "7")
+        self.assertEqual(len(logged.params), 251)
+        self.assertIn("loss", {m.key for m in logged.metrics})
+        third = self.client.get_model_version("classifier", "3")
+        self.assertEqual((third.source, third.model_id), (f"models:/{logged.model_id}", logged.model_id))
+        self.assertEqual(facts["third"]["run_id"], run.info.run_id)
+
+        here = self.folder / "python"
+        self.client.download_artifacts(run.info.run_id, "", str(here))
+        self.assertEqual((here / "notes/hello.txt").read_text(), "hello\n")
+        self.assertEqual(json.loads((here / "notes/odd name %41?.json").read_text()), {"a": [1, 2, 3]})
+        self.assertEqual((here / "uploads/data/one.bin").stat().st_size, 3_000_000)
+        self.assertEqual((here / "uploads/data/deep/two.txt").read_text(), "two")
+        self.assertEqual((here / "uploads/data/empty").stat().st_size, 0)
+        self.assertFalse((here / "gone").exists())
+        seen = self.cpp("download", self.uri, run.info.run_id, self.folder / "cpp")
+        self.assertEqual(seen["top"], [["notes", True, 0], ["uploads", True, 0]])
+        self.assertEqual(seen["missing"], "not_found")
+        names = lambda top: sorted(str(p.relative_to(top)) for p in top.rglob("*"))
+        self.assertEqual(names(self.folder / "cpp/all"), names(here))
+        self.assertEqual(
+            (self.folder / "cpp/all/uploads/data/one.bin").read_bytes(),
+            (here / "uploads/data/one.bin").read_bytes(),
+        )
+        self.assertEqual((self.folder / "cpp/models/model/model.onnx").read_text(), "not looked into")
+        self.assertIn("python_function", (self.folder / "cpp/models/model/MLmodel").read_text())
+
         # And C++ reads itself.
         seen = self.cpp("read", self.uri, "written by C++")
         self.assertEqual(len(seen["runs"]), 2)
@@ -157,6 +187,7 @@ class RestTest(unittest.TestCase):
         )
         model = c.create_logged_model(experiment, name="m", source_run_id=rid, tags={"t": "u"})
         c.log_outputs(rid, [LoggedModelOutput(model.model_id, 0)])
+        c.log_text(rid, "from Python", "a b/ünï.txt")
         c.set_terminated(rid)
         c.create_registered_model("py", tags={"a": "b"}, description="by Python")
         for _ in range(2):
@@ -187,6 +218,8 @@ class RestTest(unittest.TestCase):
         (logged,) = found["models"]
         self.assertEqual((logged["id"], logged["name"], logged["tags"]["t"]), (model.model_id, "m", "u"))
         self.assertEqual(seen["finished"], 1)
+        self.cpp("download", self.uri, rid, self.folder / "py")
+        self.assertEqual((self.folder / "py/all/a b/ünï.txt").read_text(), "from Python")
         registered = seen["registered"]["py"]
         self.assertEqual(registered["tags"], {"a": "b"})
         self.assertEqual(registered["description"], "by Python")

@@ -1,14 +1,18 @@
 // The C++ side of the tests against a real tracking server:
 //   rest_program write URI             writes everything a server can hold; prints what, as JSON
 //   rest_program read URI EXPERIMENT   prints what it finds, as JSON
+//   rest_program download URI RUN FOLDER
 //   rest_program call URI              one call; prints the code of its error, or "ok"
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,6 +62,20 @@ int write(const std::string& uri) {
                     .source = local_dataset_source("/data/digits.npy"),
                     .profile = R"({"num_rows": 1797})"},
                    {.context = "training"});
+  parent.log_text("hello\n", "notes/hello.txt");
+  parent.log_json({{"a", {1, 2, 3}}}, "notes/odd name %41?.json");
+  parent.log_text("gone", "gone/soon.txt");
+  parent.delete_artifacts("gone");
+  const auto folder =
+      std::filesystem::temp_directory_path() / ("mizzen-rest-" + mz::random_hex_id());
+  std::filesystem::create_directories(folder / "data" / "deep");
+  std::ofstream(folder / "data" / "one.bin") << std::string(3'000'000, 'x');
+  std::ofstream(folder / "data" / "deep" / "two.txt") << "two";
+  std::ofstream(folder / "data" / "empty");
+  parent.log_artifact(folder / "data", "uploads");
+  const logged_model model = parent.log_model(
+      std::as_bytes(std::span(std::string_view("not looked into"))), {.name = "model"});
+  std::filesystem::remove_all(folder);
   auto child = parent.start_child({.name = "child"});
   child.log_metric("score", 0.5);
   child.fail();
@@ -137,6 +155,26 @@ int read(const std::string& uri, const std::string& name) {
   return 0;
 }
 
+// Everything below a run's artifacts, and of its models, into FOLDER; the files that are listed.
+int download(const std::string& uri, const std::string& run_id, const std::string& folder) {
+  const client c({.uri = uri});
+  mz::json out = {{"top", mz::json::array()}};
+  for (const artifact_info& a : c.list_artifacts(run_id)) {
+    out["top"].push_back({a.path, a.is_directory, a.size});
+  }
+  c.download_artifacts(run_id, folder + "/all");
+  for (const logged_model& m : c.list_logged_models(run_id)) {
+    c.download_model(m, folder + "/models/" + m.name);
+  }
+  try {
+    c.read_artifact(run_id, "there/is/none");
+  } catch (const mz::error& e) {
+    out["missing"] = to_string(e.code());
+  }
+  std::cout << out.dump(2) << '\n';
+  return 0;
+}
+
 int call(const std::string& uri) {
   const client c({.uri = uri});
   try {
@@ -155,11 +193,12 @@ int main(int argc, char** argv) {
   try {
     if (command == "write" && argc == 3) return write(argv[2]);
     if (command == "read" && argc == 4) return read(argv[2], argv[3]);
+    if (command == "download" && argc == 5) return download(argv[2], argv[3], argv[4]);
     if (command == "call" && argc == 3) return call(argv[2]);
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: rest_program write|read|call URI [EXPERIMENT]\n";
+  std::cerr << "usage: rest_program write|read|download|call URI …\n";
   return 2;
 }

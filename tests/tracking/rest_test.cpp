@@ -2,6 +2,7 @@
 #include "scripted_server.hpp"
 #include "temporary_folder.hpp"
 #include "tracking/backend.hpp"
+#include "tracking/rest_artifacts.hpp"
 #include "tracking/rest_messages.hpp"
 #include "tracking/rest_settings.hpp"
 
@@ -342,6 +343,119 @@ TEST(rest_faults, a_caller_is_shown_and_never_printed) {
   ASSERT_THAT(server.requests(), SizeIs(1));
   EXPECT_THAT(server.requests()[0], HasSubstr("Authorization: Basic YW5uOnMzY3JldA=="));
   EXPECT_THAT(server.requests()[0], HasSubstr("X-MLFLOW-WORKSPACE: w"));
+}
+
+// --- artifacts -----------------------------------------------------------------------------------
+
+std::shared_ptr<d::rest_connection> connect(const scripted_server& server, int max_retries = 7) {
+  return std::make_shared<d::rest_connection>(
+      d::rest_settings{
+          .url = server.url(),
+          .authorization = "Bearer t",
+          .patience = {.max_retries = max_retries, .backoff_factor = 0, .backoff_jitter = 0}},
+      logger{});
+}
+
+TEST(rest_artifacts, large_files_go_in_parts) {
+  temporary_folder folder;
+  write_file(folder.file("big.bin"), "0123456789");
+  scripted_server server({"never"});
+  const std::string part = server.url() + "/signed/";
+  server.answer(
+      {http_answer(
+           200,
+           json{{"upload_id", "u1"},
+                {"credentials",
+                 {{{"url", part + "1?sig=a"}, {"part_number", 1}},
+                  {{"url", part + "2?sig=b"}, {"part_number", 2}, {"headers", {{"x-extra", "y"}}}},
+                  {{"url", part + "3?sig=c"}, {"part_number", 3}}}}}
+               .dump()),
+       http_answer(200, "", "ETag: \"e1\"\r\n"), http_answer(503, ""),
+       http_answer(200, "", "ETag: \"e2\"\r\n"), http_answer(200, "", "ETag: \"e3\"\r\n"),
+       http_answer(200, "{}")});
+  d::proxy_repository(connect(server), "mlflow-artifacts:/7/run/artifacts",
+                      {.least = 1, .part = 4, .enabled = true})
+      ->put_file(folder.file("big.bin"), "a b/big.bin");
+  const auto requests = server.requests();
+  ASSERT_THAT(requests, SizeIs(6));
+  EXPECT_THAT(requests[0],
+              StartsWith("POST /api/2.0/mlflow-artifacts/mpu/create/7/run/artifacts/a%20b HTTP"));
+  EXPECT_THAT(requests[0], HasSubstr(R"({"num_parts":3,"path":"big.bin"})"));
+  EXPECT_THAT(requests[1], StartsWith("PUT /signed/1?sig=a"));
+  EXPECT_THAT(requests[1], testing::EndsWith("\r\n\r\n0123"));
+  EXPECT_THAT(requests[1], Not(HasSubstr("Bearer")));
+  EXPECT_THAT(requests[3], HasSubstr("x-extra: y"));
+  EXPECT_THAT(requests[3], testing::EndsWith("\r\n\r\n4567"));
+  EXPECT_THAT(requests[4], testing::EndsWith("\r\n\r\n89"));
+  EXPECT_THAT(requests[5], StartsWith("POST /api/2.0/mlflow-artifacts/mpu/complete/7/run"));
+  EXPECT_THAT(requests[5], HasSubstr(R"("etag":"\"e2\"","part_number":2)"));
+  EXPECT_THAT(requests[5], HasSubstr("Bearer t"));
+}
+
+TEST(rest_artifacts, an_upload_in_parts_that_fails_is_aborted) {
+  temporary_folder folder;
+  write_file(folder.file("big.bin"), "0123456789");
+  scripted_server server({"never"});
+  server.answer(
+      {http_answer(200, json{{"upload_id", "u1"},
+                             {"credentials", json::array({{{"url", server.url() + "/signed"},
+                                                           {"part_number", 1}}})}}
+                            .dump()),
+       http_answer(403, "<Error/>", {}, "application/xml"), http_answer(200, "{}")});
+  const auto repository = d::proxy_repository(connect(server), "mlflow-artifacts:/7",
+                                              {.least = 1, .part = 100, .enabled = true});
+  std::string text;
+  EXPECT_EQ(code_of([&] { repository->put_file(folder.file("big.bin"), "big.bin"); }, &text),
+            errc::permission_denied);
+  EXPECT_THAT(text, HasSubstr("/signed: "));
+  ASSERT_THAT(server.requests(), SizeIs(3));
+  EXPECT_THAT(server.requests()[2], StartsWith("POST /api/2.0/mlflow-artifacts/mpu/abort/7 HTTP"));
+}
+
+TEST(rest_artifacts, a_download_that_is_cut_begins_anew_and_appears_whole) {
+  temporary_folder folder;
+  const scripted_server server({"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123",
+                                http_answer(200, "0123456789", {}, "application/octet-stream")});
+  const auto repository = d::proxy_repository(connect(server), "mlflow-artifacts:/7", {});
+  repository->fetch_file("x.bin", folder.file("deep/x.bin"));
+  EXPECT_EQ(read_file(folder.file("deep/x.bin")), "0123456789");
+  const scripted_server gone({http_answer(404, R"({"error_code": "NOT_FOUND"})")});
+  EXPECT_EQ(code_of([&] {
+              d::proxy_repository(connect(gone), "mlflow-artifacts:/7", {})
+                  ->fetch_file("x.bin", folder.file("y.bin"));
+            }),
+            errc::not_found);
+  EXPECT_FALSE(std::filesystem::exists(folder.file("y.bin")));
+}
+
+TEST(rest_artifacts, listings_cannot_lead_out_of_the_folder) {
+  temporary_folder folder;
+  for (const char* name : {"../evil", "/etc/passwd", "..", "a/../../b"}) {
+    const scripted_server server(
+        {http_answer(200,
+                     json{{"files", json::array({{{"path", name}, {"is_dir", false}}})}}.dump()),
+         http_answer(200, "x")});
+    const auto repository = d::proxy_repository(connect(server), "mlflow-artifacts:/7", {});
+    EXPECT_EQ(code_of([&] { d::fetch_tree(*repository, "", folder.path() / "in"); }),
+              errc::data_loss)
+        << name;
+  }
+  // Folders in folders for ever.
+  const scripted_server endless(
+      {http_answer(200, R"({"files": [{"path": "a", "is_dir": true}]})")});
+  const auto repository = d::proxy_repository(connect(endless), "mlflow-artifacts:/7", {});
+  EXPECT_EQ(code_of([&] { d::fetch_tree(*repository, "", folder.path() / "in"); }),
+            errc::data_loss);
+}
+
+TEST(rest_artifacts, a_foreign_host_gets_no_credentials) {
+  const scripted_server own({http_answer(200, "{}")});
+  const scripted_server other({http_answer(200, R"({"files": []})")});
+  d::proxy_repository(connect(own), "mlflow-artifacts://" + other.url().substr(7) + "/7", {})
+      ->list("");
+  ASSERT_THAT(other.requests(), SizeIs(1));
+  EXPECT_THAT(other.requests()[0], Not(HasSubstr("Bearer")));
+  EXPECT_THAT(other.requests()[0], HasSubstr("artifacts?path=7 "));
 }
 
 TEST(rest_faults, bad_input_is_not_sent) {

@@ -463,5 +463,25 @@ TEST(run_status, reads_what_it_writes) {
   EXPECT_ERROR(errc::invalid_argument, "run.status", parse_run_status("DONE"));
 }
 
+TEST_F(tracked_run, gives_its_artifacts_back) {
+  auto run = client_.start_run();
+  run.log_text("one", "a/one.txt");
+  run.log_text("two", "a/b/two.txt");
+  EXPECT_EQ(run.read_artifact("a/one.txt"), "one");
+  EXPECT_EQ(client_.read_artifact(run.id(), "a/b/two.txt"), "two");
+  EXPECT_ERROR(errc::resource_exhausted, "a/one.txt", run.read_artifact("a/one.txt", 2));
+  EXPECT_ERROR(errc::not_found, "none", run.read_artifact("none"));
+  EXPECT_ERROR(errc::not_found, "none", run.download_artifacts(folder_.path() / "out", "none"));
+  EXPECT_ERROR(errc::invalid_argument, "artifact_path",
+               run.download_artifacts(folder_.path() / "out", "../x"));
+  EXPECT_EQ(run.download_artifacts(folder_.path() / "out", "a/b"), folder_.path() / "out" / "b");
+  EXPECT_EQ(read_file(folder_.path() / "out" / "b" / "two.txt"), "two");
+  client_.download_artifacts(run.id(), folder_.path() / "all");
+  EXPECT_EQ(read_file(folder_.path() / "all" / "a" / "one.txt"), "one");
+  run.delete_artifacts("a/b");
+  run.delete_artifacts("a/b");
+  EXPECT_EQ(client_.list_artifacts(run.id(), "a").size(), 1U);
+}
+
 }  // namespace
 }  // namespace mizzen::tracking

@@ -58,6 +58,12 @@ class scripted_server {
 
   const std::string& url() const noexcept { return url_; }
 
+  // What comes next, instead of what is left.
+  void answer(std::vector<std::string> answers) {
+    const std::scoped_lock lock(mutex_);
+    answers_.assign(answers.begin(), answers.end());
+  }
+
   // Head and body of each request so far.
   std::vector<std::string> requests() const {
     const std::scoped_lock lock(mutex_);

@@ -13,6 +13,7 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -137,6 +138,19 @@ class client {
   // Logged models of a run, oldest first; one by its id ("m-…").
   std::vector<logged_model> list_logged_models(std::string_view run_id) const;
   logged_model get_logged_model(std::string_view model_id) const;
+
+  // --- artifacts ---------------------------------------------------------------------------------
+
+  // As run::list_artifacts, read_artifact and download_artifacts, of any run.
+  std::vector<artifact_info> list_artifacts(std::string_view run_id,
+                                            std::string_view artifact_path = {}) const;
+  std::string read_artifact(std::string_view run_id, std::string_view artifact_file,
+                            std::size_t most = std::size_t{64} << 20) const;
+  std::filesystem::path download_artifacts(std::string_view run_id,
+                                           const std::filesystem::path& folder,
+                                           std::string_view artifact_path = {}) const;
+  // All files of a logged model, into the folder itself.
+  void download_model(const logged_model& model, const std::filesystem::path& folder) const;
 
   // --- model registry ----------------------------------------------------------------------------
 

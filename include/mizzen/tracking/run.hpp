@@ -102,7 +102,8 @@ class run {
   const std::string& name() const noexcept;
 
   // Absolute folder of its artifacts: <artifact root>/<experiment id>/<run id>/artifacts. Made on
-  // first use. Throws error(unimplemented) if the experiment's artifacts are not on a file system.
+  // first use. Throws error(unimplemented) if they are not on this file system but behind a server:
+  // the members below work there too.
   const std::filesystem::path& artifact_directory() const;
 
   // Adds a point. key: at most 250 characters, letters, digits, _ - . : / and space, not a path
@@ -166,6 +167,19 @@ class run {
 
   // Direct entries of a folder of the artifacts, by name. Empty if it does not exist.
   std::vector<artifact_info> list_artifacts(std::string_view artifact_path = {}) const;
+
+  // The bytes of one artifact; error(resource_exhausted) beyond `most`, error(not_found).
+  std::string read_artifact(std::string_view artifact_file,
+                            std::size_t most = std::size_t{64} << 20) const;
+
+  // Copies an artifact, or a folder of them with all that is below it ("": all there are), into a
+  // folder under its own name. Returns where it is: folder/<last part of artifact_path>. Throws
+  // error(not_found).
+  std::filesystem::path download_artifacts(const std::filesystem::path& folder,
+                                           std::string_view artifact_path = {}) const;
+
+  // Removes an artifact, or a folder of them with all that is below it; none is fine.
+  void delete_artifacts(std::string_view artifact_path);
 
   // Keeps an ONNX model as an MLflow model: the folder loads with mlflow.onnx.load_model and
   // mlflow.pyfunc.load_model from the returned uri, and client::register_model takes the result.

@@ -66,7 +66,8 @@ logged_model rest_backend::create_logged_model(std::string_view run_id,
   while (rest != params.end()) {
     string_map piece;
     for (; rest != params.end() && piece.size() < params_per_call; ++rest) piece.insert(*rest);
-    post(model_path(model.id) + "/params", {{"params", to_json(piece)}}, repeatable::no);
+    post(model_path(model.id) + "/params", {{"model_id", model.id}, {"params", to_json(piece)}},
+         repeatable::no);
   }
   return model;
 }

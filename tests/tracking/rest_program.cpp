@@ -92,9 +92,14 @@ int write(const std::string& uri) {
   c.set_registered_model_tag("classifier", "task", "classification");
   c.set_model_version_tag("classifier", second.version, "quality", "good");
 
-  std::cout
-      << mz::json{{"experiment_id", e.id}, {"parent", parent.id()}, {"child", child.id()}}.dump(2)
-      << '\n';
+  const model_version third = c.register_model("classifier", model);
+  std::cout << mz::json{{"experiment_id", e.id},
+                        {"parent", parent.id()},
+                        {"child", child.id()},
+                        {"model_id", model.id},
+                        {"third", to_json(third)}}
+                   .dump(2)
+            << '\n';
   return 0;
 }
 

@@ -6,8 +6,15 @@
 #pragma once
 
 #include <mizzen/tracking/client.hpp>
+#include <mizzen/tracking/content_store.hpp>
+#include <mizzen/tracking/curves.hpp>
 #include <mizzen/tracking/figure.hpp>
 #include <mizzen/tracking/lineage.hpp>
+#include <mizzen/tracking/lineage_export.hpp>
+#include <mizzen/tracking/plot.hpp>
+#include <mizzen/tracking/process_facts.hpp>
 #include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/system_metrics.hpp>
+#include <mizzen/tracking/table.hpp>
 #include <mizzen/tracking/types.hpp>
 #include <mizzen/tracking/writer.hpp>

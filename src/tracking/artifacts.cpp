@@ -1,9 +1,9 @@
 #include "tracking/artifacts.hpp"
 
+#include "tracking/files.hpp"
+
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/id.hpp>
-
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
@@ -20,66 +20,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-[[noreturn]] void fail(const fs::path& path, int code) {
-  const std::string subject = "artifact '" + path.string() + "'";
-  const std::string reason = std::generic_category().message(code);
-  switch (code) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      throw error(errc::permission_denied, subject, reason + "; give this user write permission");
-    case ENOSPC:
-    case EDQUOT:
-      throw error(errc::resource_exhausted, subject, reason + "; make room and try again");
-    case ENOENT:
-      throw error(errc::not_found, subject, reason);
-    case EISDIR:
-    case ENOTDIR:
-    case EEXIST:
-    case ENOTEMPTY:
-      throw error(errc::failed_precondition, subject,
-                  reason + "; a file and a folder cannot have one name");
-    default:
-      throw error(errc::unavailable, subject, reason);
-  }
-}
-
-void make_folders(const fs::path& folder) {
-  std::error_code failed;
-  fs::create_directories(folder, failed);
-  if (failed) fail(folder, failed.value());
-}
-
-class file_descriptor {
- public:
-  file_descriptor(const fs::path& path, int flags, mode_t mode = 0)
-      : number_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
-    if (number_ < 0) fail(path, errno);
-  }
-  ~file_descriptor() {
-    if (number_ >= 0) ::close(number_);
-  }
-  file_descriptor(const file_descriptor&) = delete;
-  file_descriptor& operator=(const file_descriptor&) = delete;
-  int get() const noexcept { return number_; }
-  // Some file systems report a full disk only here.
-  int close() noexcept { return ::close(std::exchange(number_, -1)); }
-
- private:
-  int number_;
-};
-
-void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const auto written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail(path, errno);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
-}
-
 // Calls `fill` with a descriptor of a temporary file, then gives that file the target's name.
 void replace_file(const fs::path& target, const std::function<void(int)>& fill) {
   make_folders(target.parent_path());
@@ -87,8 +27,8 @@ void replace_file(const fs::path& target, const std::function<void(int)>& fill) 
   try {
     file_descriptor out(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
     fill(out.get());
-    if (out.close() != 0) fail(target, errno);
-    if (::rename(temporary.c_str(), target.c_str()) != 0) fail(target, errno);
+    if (out.close() != 0) fail_on(target, errno);
+    if (::rename(temporary.c_str(), target.c_str()) != 0) fail_on(target, errno);
   } catch (...) {
     ::unlink(temporary.c_str());
     throw;
@@ -103,7 +43,7 @@ void copy_one(const fs::path& source, const fs::path& target) {
       const auto got = ::read(in.get(), buffer.data(), buffer.size());
       if (got < 0) {
         if (errno == EINTR) continue;
-        fail(source, errno);
+        fail_on(source, errno);
       }
       if (got == 0) return;
       write_all(out, std::span(buffer).first(static_cast<std::size_t>(got)), target);
@@ -126,7 +66,7 @@ std::vector<fs::path> files_below(const fs::path& folder) {
       files.push_back(entry.path());
     }
   } catch (const fs::filesystem_error& e) {
-    fail(folder, e.code().value());
+    fail_on(folder, e.code().value());
   }
   return files;
 }
@@ -144,8 +84,8 @@ void write_file(const fs::path& target, std::string_view text) {
 std::vector<fs::path> files_of(const fs::path& source) {
   std::error_code failed;
   const fs::file_status status = fs::status(source, failed);
-  if (status.type() == fs::file_type::not_found) fail(source, ENOENT);
-  if (failed) fail(source, failed.value());
+  if (status.type() == fs::file_type::not_found) fail_on(source, ENOENT);
+  if (failed) fail_on(source, failed.value());
   if (fs::is_regular_file(status)) return {source};
   if (!fs::is_directory(status)) refuse_kind(source);
   return files_below(source);
@@ -182,7 +122,7 @@ std::vector<artifact_info> list_folder(const fs::path& root, std::string_view pa
       entries.push_back(std::move(info));
     }
   } catch (const fs::filesystem_error& e) {
-    fail(folder, e.code().value());
+    fail_on(folder, e.code().value());
   }
   std::sort(entries.begin(), entries.end(),
             [](const artifact_info& a, const artifact_info& b) { return a.path < b.path; });

@@ -35,9 +35,12 @@ void client::set_experiment_tag(std::string_view id, std::string_view key, std::
 }
 
 run client::start_run(std::string_view experiment, run_options options) {
+  detail::add_process_tags(options);
   writer_->log();  // before there is a run that could not be logged to
   const std::string id = backend_->get_or_create_experiment(experiment, {}).id;
-  return run(std::make_unique<run::state>(backend_, writer_, backend_->start_run(id, options)));
+  run started(std::make_unique<run::state>(backend_, writer_, backend_->start_run(id, options)));
+  started.start_sampling(options);
+  return started;
 }
 run client::resume_run(std::string_view run_id) {
   writer_->log();

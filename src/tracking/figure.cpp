@@ -1,97 +1,58 @@
+#include "tracking/raster.hpp"
+#include "tracking/scene.hpp"
+#include "tracking/stroke_font.hpp"
+
 #include <mizzen/core/error.hpp>
 #include <mizzen/tracking/figure.hpp>
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <numeric>
-#include <string_view>
 #include <utility>
 
 namespace mizzen::tracking {
 namespace {
 
-constexpr std::size_t most_labels = 100;
+using detail::anchor;
+using detail::colour;
+using detail::label;
+using detail::rectangle;
 
-struct colour {
-  double red, green, blue;
-};
+constexpr std::size_t most_labels = 100;
+constexpr double most_pixels = 64e6;
 
 // From near white to a deep blue, evenly in lightness, so that it also reads in grey.
 constexpr colour lightest{247, 251, 255};
 constexpr colour darkest{8, 48, 107};
 
-std::string shade(double share) {
-  const auto mix = [share](double from, double to) {
-    return static_cast<int>(std::lround(from + (to - from) * share));
+colour shade(double share) {
+  const auto mix = [share](int from, int to) {
+    return static_cast<std::uint8_t>(std::lround(from + (to - from) * share));
   };
-  char text[8];
-  std::snprintf(text, sizeof text, "#%02x%02x%02x", mix(lightest.red, darkest.red),
-                mix(lightest.green, darkest.green), mix(lightest.blue, darkest.blue));
-  return text;
+  return {mix(lightest.red, darkest.red), mix(lightest.green, darkest.green),
+          mix(lightest.blue, darkest.blue)};
 }
-
-std::string xml_escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        // XML has no way to write the other control characters.
-        if (static_cast<unsigned char>(c) >= 0x20 || c == '\t' || c == '\n') out += c;
-    }
-  }
-  return out;
-}
-
-std::size_t characters(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
-
-class svg_writer {
- public:
-  void rect(double x, double y, double width, double height, const std::string& fill) {
-    out_ += "<rect x=\"" + number(x) + "\" y=\"" + number(y) + "\" width=\"" + number(width) +
-            "\" height=\"" + number(height) + "\" fill=\"" + fill + "\"/>\n";
-  }
-  void text(double x, double y, std::string_view content, std::string_view anchor, double size,
-            std::string_view extra = {}) {
-    out_ += "<text x=\"" + number(x) + "\" y=\"" + number(y) + "\" text-anchor=\"" +
-            std::string(anchor) + "\" font-size=\"" + number(size) + "\"" + std::string(extra) +
-            ">" + xml_escaped(content) + "</text>\n";
-  }
-  void raw(std::string_view content) { out_ += content; }
-  std::string document(double width, double height) const {
-    return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + number(width) + "\" height=\"" +
-           number(height) + "\" viewBox=\"0 0 " + number(width) + " " + number(height) +
-           "\" font-family=\"sans-serif\">\n<rect width=\"100%\" height=\"100%\" "
-           "fill=\"#ffffff\"/>\n" +
-           out_ + "</svg>\n";
-  }
-  static std::string number(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%.1f", value);
-    return text;
-  }
-
- private:
-  std::string out_;
-};
 
 }  // namespace
+
+figure::figure(detail::scene drawn)
+    : scene_(std::make_shared<const detail::scene>(std::move(drawn))) {}
+
+double figure::width() const noexcept { return scene_->width; }
+double figure::height() const noexcept { return scene_->height; }
+
+std::string figure::to_svg() const { return detail::scene_to_svg(*scene_); }
+
+std::vector<std::byte> figure::to_png(double scale) const {
+  if (!(scale >= 0.25 && scale <= 8)) {
+    throw error(errc::invalid_argument, "scale", "0.25 to 8 are allowed");
+  }
+  if (scene_->width * scale * scene_->height * scale > most_pixels) {
+    throw error(errc::out_of_range, "scale",
+                "the image would have more than 64 million pixels; make it smaller");
+  }
+  return detail::to_png(detail::rasterise(*scene_, scale));
+}
 
 confusion_matrix::confusion_matrix(std::vector<std::string> labels) : labels_(std::move(labels)) {
   if (labels_.empty() || labels_.size() > most_labels) {
@@ -139,7 +100,7 @@ double confusion_matrix::accuracy() const noexcept {
   return all == 0 ? 0.0 : static_cast<double>(right) / static_cast<double>(all);
 }
 
-std::string to_svg(const confusion_matrix& matrix, const figure_options& options) {
+figure draw(const confusion_matrix& matrix, const figure_options& options) {
   if (options.cell < 8 || options.cell > 400) {
     throw error(errc::invalid_argument, "figure_options.cell",
                 std::to_string(options.cell) + " pixels; 8 to 400 are allowed");
@@ -149,9 +110,10 @@ std::string to_svg(const confusion_matrix& matrix, const figure_options& options
   const auto side = cell * static_cast<double>(labels.size());
   const double font = std::clamp(cell * 0.32, 5.0, 16.0);
 
-  std::size_t longest = 1;
-  for (const std::string& label : labels) longest = std::max(longest, characters(label));
-  const double label_width = static_cast<double>(longest) * font * 0.62 + 8;
+  double label_width = 0;
+  for (const std::string& name : labels) {
+    label_width = std::max(label_width, detail::text_width(name, font) + 8);
+  }
   // Long labels stand on end below their columns.
   const bool upright = label_width > cell;
   const double left = label_width + font * 2 + 12;
@@ -160,15 +122,21 @@ std::string to_svg(const confusion_matrix& matrix, const figure_options& options
   const double scale_width = 18;
   const double scale_left = left + side + 24;
 
-  svg_writer svg;
+  detail::scene drawn{.width = scale_left + scale_width + font * 8 + 16,
+                      .height = top + side + below};
+  const auto add = [&](detail::element one) { drawn.elements.push_back(std::move(one)); };
   if (!options.title.empty()) {
-    svg.text(left + side / 2, font + 14, options.title, "middle", font * 1.25,
-             " font-weight=\"bold\"");
+    add(label{.at = {left + side / 2, font + 14},
+              .text = options.title,
+              .size = font * 1.25,
+              .anchor = anchor::middle,
+              .bold = true});
+    add(label{.at = {left + side / 2, top - 8},
+              .text = "accuracy " + detail::fixed_number(matrix.accuracy() * 100, 2) + " % of " +
+                      std::to_string(matrix.total()),
+              .size = font * 0.9,
+              .anchor = anchor::middle});
   }
-  char line[96];
-  std::snprintf(line, sizeof line, "accuracy %.2f %% of %llu", matrix.accuracy() * 100,
-                static_cast<unsigned long long>(matrix.total()));
-  if (!options.title.empty()) svg.text(left + side / 2, top - 8, line, "middle", font * 0.9);
 
   for (std::size_t row = 0; row < labels.size(); ++row) {
     std::uint64_t row_total = 0;
@@ -176,52 +144,74 @@ std::string to_svg(const confusion_matrix& matrix, const figure_options& options
       row_total += matrix.count(row, column);
     }
     const double y = top + cell * static_cast<double>(row);
-    svg.text(left - 6, y + cell / 2 + font * 0.35, labels[row], "end", font);
+    add(label{.at = {left - 6, y + cell / 2 + font * 0.35},
+              .text = labels[row],
+              .size = font,
+              .anchor = anchor::end});
     for (std::size_t column = 0; column < labels.size(); ++column) {
       const std::uint64_t count = matrix.count(row, column);
       const double share =
           row_total == 0 ? 0 : static_cast<double>(count) / static_cast<double>(row_total);
       const double x = left + cell * static_cast<double>(column);
-      svg.raw("<g><title>" + xml_escaped(labels[row]) + " as " + xml_escaped(labels[column]) +
-              ": " + std::to_string(count) + "</title>\n");
-      svg.rect(x, y, cell, cell, shade(share));
       const std::string number = std::to_string(count);
+      add(rectangle{.at = {x, y},
+                    .width = cell,
+                    .height = cell,
+                    .fill = shade(share),
+                    .title = labels[row] + " as " + labels[column] + ": " + number});
       const double fitting = cell * 0.9 / (static_cast<double>(number.size()) * 0.62);
-      svg.text(x + cell / 2, y + cell / 2 + std::min(font, fitting) * 0.35, number, "middle",
-               std::min(font, fitting),
-               share > 0.5  ? " fill=\"#ffffff\""
-               : count == 0 ? " fill=\"#9aa5b1\""
-                            : "");
-      svg.raw("</g>\n");
+      const double size = std::min(font, fitting);
+      add(label{.at = {x + cell / 2, y + cell / 2 + size * 0.35},
+                .text = number,
+                .size = size,
+                .anchor = anchor::middle,
+                .fill = share > 0.5  ? detail::white
+                        : count == 0 ? detail::faded
+                                     : detail::ink});
     }
   }
   for (std::size_t column = 0; column < labels.size(); ++column) {
     const double x = left + cell * (static_cast<double>(column) + 0.5);
     const double y = top + side;
     if (upright) {
-      const std::string at = svg_writer::number(x + font * 0.35) + " " + svg_writer::number(y + 6);
-      svg.text(x + font * 0.35, y + 6, labels[column], "end", font,
-               " transform=\"rotate(-90 " + at + ")\"");
+      add(label{.at = {x + font * 0.35, y + 6},
+                .text = labels[column],
+                .size = font,
+                .anchor = anchor::end,
+                .upright = true});
     } else {
-      svg.text(x, y + font * 1.4, labels[column], "middle", font);
+      add(label{.at = {x, y + font * 1.4},
+                .text = labels[column],
+                .size = font,
+                .anchor = anchor::middle});
     }
   }
-  svg.raw("<rect x=\"" + svg_writer::number(left) + "\" y=\"" + svg_writer::number(top) +
-          "\" width=\"" + svg_writer::number(side) + "\" height=\"" + svg_writer::number(side) +
-          "\" fill=\"none\" stroke=\"#52606d\"/>\n");
-  svg.text(left + side / 2, top + side + below - 8, "predicted", "middle", font);
-  const std::string turn = svg_writer::number(font + 4) + " " + svg_writer::number(top + side / 2);
-  svg.text(font + 4, top + side / 2, "actual", "middle", font,
-           " transform=\"rotate(-90 " + turn + ")\"");
+  add(rectangle{.at = {left, top}, .width = side, .height = side, .edge = detail::frame_grey});
+  add(label{.at = {left + side / 2, top + side + below - 8},
+            .text = "predicted",
+            .size = font,
+            .anchor = anchor::middle});
+  add(label{.at = {font + 4, top + side / 2},
+            .text = "actual",
+            .size = font,
+            .anchor = anchor::middle,
+            .upright = true});
 
   constexpr int steps = 20;
   for (int i = 0; i < steps; ++i) {
-    svg.rect(scale_left, top + side * i / steps, scale_width, side / steps + 0.5,
-             shade(1 - (i + 0.5) / steps));
+    add(rectangle{.at = {scale_left, top + side * i / steps},
+                  .width = scale_width,
+                  .height = side / steps + (i + 1 < steps ? 0.5 : 0),
+                  .fill = shade(1 - (i + 0.5) / steps)});
   }
-  svg.text(scale_left + scale_width + 6, top + font, "100 %", "start", font * 0.9);
-  svg.text(scale_left + scale_width + 6, top + side, "0 % of its row", "start", font * 0.9);
-  return svg.document(scale_left + scale_width + font * 8 + 16, top + side + below);
+  const double beside = scale_left + scale_width + 6;
+  add(label{.at = {beside, top + font}, .text = "100 %", .size = font * 0.9});
+  add(label{.at = {beside, top + side}, .text = "0 % of its row", .size = font * 0.9});
+  return figure(std::move(drawn));
+}
+
+std::string to_svg(const confusion_matrix& matrix, const figure_options& options) {
+  return draw(matrix, options).to_svg();
 }
 
 }  // namespace mizzen::tracking

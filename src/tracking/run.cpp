@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <functional>
 #include <system_error>
 
@@ -82,6 +83,7 @@ run& run::operator=(run&& other) noexcept {
 }
 
 run::~run() {
+  if (state_ && state_->sampling) state_->sampling->stop();
   if (!state_ || state_->ended || !state_->log.is_own_process()) return;
   const bool unwinding = std::uncaught_exceptions() > state_->exceptions;
   try {
@@ -268,8 +270,29 @@ logged_model run::log_model(std::span<const std::byte> onnx, const model_options
 
 run run::start_child(run_options options) {
   options.parent_run_id = state_->id;
-  return run(std::make_unique<state>(state_->backend, state_->writer,
-                                     state_->backend->start_run(state_->experiment_id, options)));
+  detail::add_process_tags(options);
+  run child(std::make_unique<state>(state_->backend, state_->writer,
+                                    state_->backend->start_run(state_->experiment_id, options)));
+  child.start_sampling(options);
+  return child;
+}
+
+run run::second_handle() const {
+  run other(std::make_unique<state>(state_->backend, state_->writer,
+                                    run_record{.id = state_->id,
+                                               .experiment_id = state_->experiment_id,
+                                               .name = state_->name,
+                                               .artifact_uri = state_->artifact_uri}));
+  other.state_->ended = true;
+  return other;
+}
+
+void run::start_sampling(const run_options& options) {
+  const char* variable = std::getenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING");
+  const std::string_view value = variable != nullptr ? variable : "";
+  if (options.system_metrics.value_or(value == "1" || value == "true" || value == "True")) {
+    state_->sampling = std::make_unique<system_metrics>(*this);
+  }
 }
 
 run_record run::get() const {
@@ -284,6 +307,7 @@ bool run::flush(deadline until) {
 void run::finish() { end(run_status::finished); }
 void run::fail() { end(run_status::failed); }
 void run::end(run_status status) {
+  if (state_->sampling) state_->sampling->stop();
   state_->end(status, true);
   state_->ended = true;
 }

@@ -8,6 +8,7 @@
 
 #include <mizzen/core/time.hpp>
 #include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/system_metrics.hpp>
 
 #include <atomic>
 #include <exception>
@@ -18,6 +19,11 @@
 #include <utility>
 
 namespace mizzen::tracking {
+
+namespace detail {
+// Adds the facts that the options ask for; tags that are given win.
+void add_process_tags(run_options& options);
+}  // namespace detail
 
 struct run::state {
   state(std::shared_ptr<detail::backend> owner, std::shared_ptr<detail::drain> drain,
@@ -73,6 +79,7 @@ struct run::state {
   const std::optional<std::filesystem::path> artifacts;  // where they are on this file system
   const int exceptions;                                  // in flight when the handle was made
   std::atomic<bool> ended = false;
+  std::unique_ptr<system_metrics> sampling = {};  // a thread, of run_options::system_metrics
 };
 
 }  // namespace mizzen::tracking

@@ -125,7 +125,7 @@ class client {
 
   // Starts a run in the experiment of that name, which is made if need be. Tags that MLflow's
   // client would set are set: mlflow.user, mlflow.runName, mlflow.source.name (the program),
-  // mlflow.source.type.
+  // mlflow.source.type, mlflow.source.git.*; and facts about the process (run_options::facts).
   run start_run(std::string_view experiment = "Default", run_options options = {});
   // Goes on writing a run: marks it RUNNING again. Throws error(not_found).
   run resume_run(std::string_view run_id);

@@ -3,6 +3,7 @@
 
 #include <mizzen/core/deadline.hpp>
 #include <mizzen/core/json_fwd.hpp>
+#include <mizzen/tracking/table.hpp>
 #include <mizzen/tracking/types.hpp>
 
 #include <charconv>
@@ -21,6 +22,8 @@
 #include <vector>
 
 namespace mizzen::tracking {
+
+class figure;
 
 namespace detail {
 class backend;
@@ -41,6 +44,13 @@ struct batch {
   string_map tags = {};
 };
 
+// Which facts about the process (process_facts.hpp) become tags of a run that it starts.
+enum class recorded_facts {
+  none,
+  cheap,  // what gather_process_facts() reads by default: some 0.3 ms
+  all,    // also whether the Git work tree is dirty, for which it runs `git`
+};
+
 struct run_options {
   std::string name = {};  // empty: a made-up one, as "brisk-heron-417"
   string_map tags = {};   // win over those that Mizzen sets itself
@@ -48,6 +58,10 @@ struct run_options {
   std::string parent_run_id = {};  // makes it a nested run (tag mlflow.parentRunId)
   std::string description = {};    // tag mlflow.note.content, which MLflow's UI shows
   std::optional<std::int64_t> start_time = std::nullopt;  // Unix milliseconds; default now
+  recorded_facts facts = recorded_facts::cheap;
+  // Whether a thread logs system metrics (system_metrics.hpp) until the run ends. Default: whether
+  // MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is "true" or "1".
+  std::optional<bool> system_metrics = std::nullopt;
 };
 
 struct input_options {
@@ -165,6 +179,22 @@ class run {
   void log_json(const json& value, std::string_view artifact_file);
   void log_bytes(std::span<const std::byte> bytes, std::string_view artifact_file);
 
+  // As YAML where the name ends in .yml or .yaml, else as JSON (MLflow's log_dict). NaN and
+  // infinities are null in JSON, which has none.
+  void log_dict(const json& value, std::string_view artifact_file);
+
+  // A table that MLflow's load_table reads and its UI shows; the name ends in .json. If it is
+  // there, rows are added below its own (columns that one side lacks are empty there), safely from
+  // several threads and processes. Noted in the tag mlflow.loggedArtifacts. Each call writes the
+  // whole file.
+  //   run.log_table({{"input", {"a", "b"}}, {"score", {0.5, 0.25}}}, "eval.json");
+  // Throws error(invalid_argument) for columns of several lengths or one name, error(data_loss) if
+  // what is there is no table.
+  void log_table(const table& columns, std::string_view artifact_file);
+
+  // As SVG or PNG (of twice its size), by the ending of the name: .svg or .png.
+  void log_figure(const figure& drawn, std::string_view artifact_file);
+
   // Direct entries of a folder of the artifacts, by name. Empty if it does not exist.
   std::vector<artifact_info> list_artifacts(std::string_view artifact_path = {}) const;
 
@@ -204,8 +234,12 @@ class run {
 
  private:
   friend class client;
+  friend class system_metrics;
   struct state;
   explicit run(std::unique_ptr<state> held) noexcept;
+  // Another handle on the same run, which does not end it.
+  run second_handle() const;
+  void start_sampling(const run_options& options);
   std::unique_ptr<state> state_;
 };
 

@@ -118,6 +118,13 @@ class backend {
   // error(unimplemented) for a location that cannot be reached from here.
   virtual std::shared_ptr<artifact_repository> artifacts(std::string_view location) = 0;
 
+  // Not of a server so far.
+  virtual void set_model_version_stage(std::string_view name, std::int64_t version,
+                                       std::string_view stage, bool archive_others);
+  virtual std::string model_version_stage(std::string_view name, std::int64_t version);
+  virtual std::vector<stage_change> stage_history(std::string_view name,
+                                                  std::optional<std::int64_t> version);
+
   // --- lineage -----------------------------------------------------------------------------------
 
   virtual std::string record_node(const lineage_node& node) = 0;

@@ -39,7 +39,7 @@ run client::start_run(std::string_view experiment, run_options options) {
   writer_->log();  // before there is a run that could not be logged to
   const std::string id = backend_->get_or_create_experiment(experiment, {}).id;
   run started(std::make_unique<run::state>(backend_, writer_, backend_->start_run(id, options)));
-  started.start_sampling(options);
+  started.set_up(options);
   return started;
 }
 run client::resume_run(std::string_view run_id) {
@@ -138,6 +138,18 @@ void client::set_model_version_tag(std::string_view name, std::int64_t version,
 
 bool client::flush(deadline until) { return writer_->flush(until, detail::drain::upto::all_sinks); }
 writer_status client::status() const { return writer_->status(); }
+
+void client::set_model_version_stage(std::string_view name, std::int64_t version,
+                                     std::string_view stage, bool archive_others) {
+  backend_->set_model_version_stage(name, version, stage, archive_others);
+}
+std::string client::model_version_stage(std::string_view name, std::int64_t version) const {
+  return backend_->model_version_stage(name, version);
+}
+std::vector<stage_change> client::stage_history(std::string_view name,
+                                                std::optional<std::int64_t> version) const {
+  return backend_->stage_history(name, version);
+}
 
 tracking::lineage client::lineage() const { return tracking::lineage(backend_); }
 

@@ -273,7 +273,7 @@ run run::start_child(run_options options) {
   detail::add_process_tags(options);
   run child(std::make_unique<state>(state_->backend, state_->writer,
                                     state_->backend->start_run(state_->experiment_id, options)));
-  child.start_sampling(options);
+  child.set_up(options);
   return child;
 }
 
@@ -287,7 +287,11 @@ run run::second_handle() const {
   return other;
 }
 
-void run::start_sampling(const run_options& options) {
+void run::set_up(const run_options& options) {
+  if (!options.content_store.empty()) {
+    state_->contents.emplace(options.content_store);
+    state_->repository();  // which throws where it cannot be used
+  }
   const char* variable = std::getenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING");
   const std::string_view value = variable != nullptr ? variable : "";
   if (options.system_metrics.value_or(value == "1" || value == "true" || value == "True")) {

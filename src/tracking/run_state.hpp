@@ -2,6 +2,7 @@
 #pragma once
 
 #include "tracking/backend.hpp"
+#include "tracking/content_repository.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
 #include "tracking/writer.hpp"
@@ -65,7 +66,8 @@ struct run::state {
   }
 
   std::shared_ptr<detail::artifact_repository> repository() const {
-    return backend->artifacts(artifact_uri);
+    auto found = backend->artifacts(artifact_uri);
+    return contents ? detail::content_repository(std::move(found), *contents, id) : found;
   }
 
   const std::shared_ptr<detail::backend> backend;
@@ -79,6 +81,7 @@ struct run::state {
   const std::optional<std::filesystem::path> artifacts;  // where they are on this file system
   const int exceptions;                                  // in flight when the handle was made
   std::atomic<bool> ended = false;
+  std::optional<content_store> contents = {};
   std::unique_ptr<system_metrics> sampling = {};  // a thread, of run_options::system_metrics
 };
 

@@ -85,6 +85,12 @@ class store final : public backend {
 
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
+  void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,
+                               bool archive_others) override;
+  std::string model_version_stage(std::string_view name, std::int64_t version) override;
+  std::vector<stage_change> stage_history(std::string_view name,
+                                          std::optional<std::int64_t> version) override;
+
   std::string record_node(const lineage_node& node) override;
   void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
   lineage_node get_node(std::string_view id) override;

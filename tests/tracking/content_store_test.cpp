@@ -144,6 +144,28 @@ TEST_F(contents, damaged_lines_of_owners_are_passed_over) {
   EXPECT_TRUE(references.contains("good"));
 }
 
+TEST_F(contents, of_runs_are_plain_artifacts) {
+  client c({.uri = folder_.file("mlflow.db")});
+  auto run = c.start_run("a", {.content_store = store_.folder().string()});
+  auto other = c.start_run("a", {.content_store = store_.folder().string()});
+  run.log_text("abc", "notes/a.txt");
+  run.log_text("abc", "b.txt");
+  write_file(folder_.file("local.txt"), "abc");
+  other.log_artifact(folder_.path() / "local.txt", "deep");
+  EXPECT_THAT(ids(store_.list()), ElementsAre(abc_id));
+  EXPECT_EQ(read_file(run.artifact_directory() / "notes/a.txt"), "abc");
+  EXPECT_EQ(other.read_artifact("deep/local.txt"), "abc");
+  EXPECT_EQ(store_.references(run.id()).at("notes/a.txt").id, abc_id);
+  // Replacing an artifact leaves the others, and the object, as they are.
+  run.log_text("new", "b.txt");
+  EXPECT_EQ(run.read_artifact("b.txt"), "new");
+  EXPECT_EQ(run.read_artifact("notes/a.txt"), "abc");
+  store_.verify(abc_id);
+  run.log_table({{"a", {1}}}, "t.json");
+  run.log_table({{"a", {2}}}, "t.json");
+  EXPECT_THAT(run.list_artifacts(), SizeIs(3));
+}
+
 TEST_F(contents, are_put_by_many_threads_at_once) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {

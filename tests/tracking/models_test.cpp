@@ -169,5 +169,33 @@ TEST(yaml_quoted, escapes_what_yaml_could_not_read_back) {
   EXPECT_EQ(detail::yaml_quoted("\u2028\u0085"), "\"\\u2028\\u0085\"");
 }
 
+TEST_F(models, move_between_stages) {
+  client_.register_model("staged", "/somewhere/1");
+  client_.register_model("staged", "/somewhere/2");
+  EXPECT_EQ(client_.model_version_stage("staged", 1), "None");
+  EXPECT_TRUE(client_.stage_history("staged").empty());
+  client_.set_model_version_stage("staged", 1, "production");
+  client_.set_model_version_stage("staged", 1, "Production");  // no move
+  client_.set_model_version_stage("staged", 2, "Production", true);
+  EXPECT_EQ(client_.model_version_stage("staged", 1), "Archived");
+  EXPECT_EQ(client_.model_version_stage("staged", 2), "Production");
+  const auto all = client_.stage_history("staged");
+  ASSERT_EQ(all.size(), 3U);
+  EXPECT_EQ(all[0].from + " " + all[0].to, "None Production");
+  EXPECT_EQ(all[1].version, 1);
+  EXPECT_EQ(all[1].from + " " + all[1].to, "Production Archived");
+  EXPECT_EQ(all[2].version, 2);
+  EXPECT_FALSE(all[2].user.empty());
+  EXPECT_GT(all[2].time, 0);
+  EXPECT_EQ(client_.stage_history("staged", 2).size(), 1U);
+  EXPECT_ERROR(errc::invalid_argument, "stage", client_.set_model_version_stage("staged", 1, "x"));
+  EXPECT_ERROR(errc::invalid_argument, "archive_others",
+               client_.set_model_version_stage("staged", 1, "None", true));
+  EXPECT_ERROR(errc::not_found, "version 9",
+               client_.set_model_version_stage("staged", 9, "Staging"));
+  EXPECT_ERROR(errc::not_found, "version 9", client_.model_version_stage("staged", 9));
+  EXPECT_EQ(client_.stage_history("staged").size(), 3U);
+}
+
 }  // namespace
 }  // namespace mizzen::tracking

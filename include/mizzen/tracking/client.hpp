@@ -188,6 +188,18 @@ class client {
   // Where the log stands. Any thread may ask at any time; it never waits.
   writer_status status() const;
 
+  // Moves a version to one of MLflow's stages, written in any case; archive_others also moves what
+  // is in that stage (Staging or Production) to Archived. MLflow prefers aliases today.
+  // Embedded stores only so far: error(unimplemented) for a server.
+  void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,
+                               bool archive_others = false);
+  // "None", "Staging", "Production" or "Archived".
+  std::string model_version_stage(std::string_view name, std::int64_t version) const;
+  // Every move that Mizzen made, oldest first; of one version, or of all of the model. Kept in the
+  // table mizzen_stage_history; moves that MLflow itself made are not there.
+  std::vector<stage_change> stage_history(std::string_view name,
+                                          std::optional<std::int64_t> version = {}) const;
+
   // --- lineage -----------------------------------------------------------------------------------
 
   // The lineage graph of this store; shares it as a copy of the client would.

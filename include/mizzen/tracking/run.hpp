@@ -62,6 +62,10 @@ struct run_options {
   // Whether a thread logs system metrics (system_metrics.hpp) until the run ends. Default: whether
   // MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is "true" or "1".
   std::optional<bool> system_metrics = std::nullopt;
+  // Folder of a content_store (content_store.hpp) that keeps the run's artifacts once each; in the
+  // run's folder, which stays a plain one that MLflow reads, they are links or copies. Empty: none.
+  // Not for models, nor for artifacts behind a server: error(unimplemented).
+  std::string content_store = {};
 };
 
 struct input_options {
@@ -239,7 +243,7 @@ class run {
   explicit run(std::unique_ptr<state> held) noexcept;
   // Another handle on the same run, which does not end it.
   run second_handle() const;
-  void start_sampling(const run_options& options);
+  void set_up(const run_options& options);
   std::unique_ptr<state> state_;
 };
 

@@ -142,4 +142,14 @@ struct model_version {
   std::vector<std::string> aliases = {};
 };
 
+// One move of a model version between MLflow's stages.
+struct stage_change {
+  std::string name = {};  // of the registered model
+  std::int64_t version = 0;
+  std::string from = {};
+  std::string to = {};
+  std::string user = {};
+  std::int64_t time = 0;
+};
+
 }  // namespace mizzen::tracking

@@ -1,0 +1,123 @@
+// Mizzen's side of tracking.compare.py; prints JSON.
+//   mizzen_tracking_peer latency FOLDER THREADS CALLS PAUSE_US   each call of log_metric, timed,
+//       while the drain runs; PAUSE_US of work between the calls of a thread
+//   mizzen_tracking_peer sustained FOLDER POINTS KEYS            all the way into SQLite
+#include <mizzen/core/id.hpp>
+#include <mizzen/core/json.hpp>
+#include <mizzen/tracking.hpp>
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using namespace mizzen::tracking;
+using clock_type = std::chrono::steady_clock;
+
+double seconds_since(clock_type::time_point then) {
+  return std::chrono::duration<double>(clock_type::now() - then).count();
+}
+
+mizzen::json percentiles(std::vector<double>& micros) {
+  std::sort(micros.begin(), micros.end());
+  const auto at = [&](double share) {
+    return micros[std::min(micros.size() - 1,
+                           static_cast<std::size_t>(share * static_cast<double>(micros.size())))];
+  };
+  return {{"p50", at(0.5)}, {"p99", at(0.99)}, {"p99.9", at(0.999)}, {"max", micros.back()}};
+}
+
+mizzen::json latency(const std::filesystem::path& folder, int threads, std::int64_t calls,
+                     std::chrono::microseconds pause) {
+  client c({.uri = (folder / "mlflow.db").string()});
+  run into = c.start_run("bench");
+  std::vector<std::vector<double>> micros(static_cast<std::size_t>(threads));
+  std::vector<std::thread> all;
+  for (std::size_t t = 0; t < micros.size(); ++t) {
+    micros[t].reserve(static_cast<std::size_t>(calls));
+    all.emplace_back([&, t] {
+      const std::string key = "loss/" + std::to_string(t);
+      for (std::int64_t step = 0; step < calls; ++step) {
+        const auto before = clock_type::now();
+        into.log_metric(key, 0.5, {.step = step});
+        const auto after = clock_type::now();
+        micros[t].push_back(std::chrono::duration<double, std::micro>(after - before).count());
+        while (clock_type::now() - after < pause) {
+        }
+      }
+    });
+  }
+  const auto began = clock_type::now();
+  for (auto& thread : all) thread.join();
+  const double took = seconds_since(began);
+  std::vector<double> together;
+  for (const auto& each : micros) together.insert(together.end(), each.begin(), each.end());
+  mizzen::json out = percentiles(together);
+  out["calls_per_second"] = static_cast<double>(together.size()) / took;
+  out["refused"] = c.status().refused;
+  return out;
+}
+
+mizzen::json sustained(const std::filesystem::path& folder, std::int64_t points, int keys) {
+  rusage before{};
+  getrusage(RUSAGE_SELF, &before);
+  // As long as the log is full, the program waits for the drain.
+  client c({.uri = (folder / "mlflow.db").string(),
+            .writer = {.total_size = 64 << 20, .patience = std::chrono::hours(1)}});
+  run into = c.start_run("bench");
+  std::vector<std::string> names;
+  for (int i = 0; i < keys; ++i) names.push_back("metric/" + std::to_string(i));
+  const auto began = clock_type::now();
+  for (std::int64_t i = 0; i < points; ++i) {
+    into.log_metric(names[static_cast<std::size_t>(i % keys)], 0.5, {.step = i / keys});
+  }
+  c.flush();
+  const double took = seconds_since(began);
+  rusage after{};
+  getrusage(RUSAGE_SELF, &after);
+  const auto size = [&](const char* name) {
+    std::error_code missing;
+    const auto found = std::filesystem::file_size(folder / name, missing);
+    return missing ? 0.0 : static_cast<double>(found);
+  };
+  const auto stored = static_cast<double>(c.status().drained);
+  return {{"points_per_second", stored / took},
+          {"disk_bytes_per_point", size("mlflow.db") / stored},
+          {"memory_mib", static_cast<double>(after.ru_maxrss - before.ru_maxrss) / 1024},
+          {"refused", c.status().refused}};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::string what = argc > 2 ? argv[1] : "";
+  const auto number = [&](int at) { return std::atoll(argv[at]); };
+  try {
+    if (what == "latency" && argc == 6) {
+      std::cout << latency(argv[2], static_cast<int>(number(3)), number(4),
+                           std::chrono::microseconds(number(5)))
+                << '\n';
+      return 0;
+    }
+    if (what == "sustained" && argc == 5) {
+      std::cout << sustained(argv[2], number(3), static_cast<int>(number(4))) << '\n';
+      return 0;
+    }
+  } catch (const std::exception& e) {
+    std::cerr << e.what() << '\n';
+    return 1;
+  }
+  std::cerr << "usage: mizzen_tracking_peer latency FOLDER THREADS CALLS PAUSE_US | sustained "
+               "FOLDER POINTS KEYS\n";
+  return 2;
+}

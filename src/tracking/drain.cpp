@@ -111,6 +111,7 @@ struct drain::source {
   virtual bool is_own() const noexcept = 0;
 
   std::vector<cursor> cursors;  // one for each lane
+  std::vector<bool> wanted;     // whether a lane takes this log
 };
 
 struct drain::own_source final : source {
@@ -153,7 +154,10 @@ struct drain::lane {
   std::vector<log_entry> entries;
   std::uint64_t begin_cell = 0;
 
-  std::atomic<std::uint64_t> position = 0;  // in the log of this process
+  bool wants(std::string_view about) const { return !sink.wanted || sink.wanted(about); }
+
+  bool wants_own = true;                    // the log of this process
+  std::atomic<std::uint64_t> position = 0;  // in it
 };
 
 // --- drain ---------------------------------------------------------------------------------------
@@ -161,6 +165,7 @@ struct drain::lane {
 drain::drain(options chosen, std::vector<drain_sink> sinks) : options_(std::move(chosen)) {
   for (drain_sink& each : sinks) {
     lanes_.push_back(std::make_unique<lane>(std::move(each), lanes_.size()));
+    lanes_.back()->wants_own = lanes_.back()->wants(options_.log.about);
   }
   adopt();
   if (!orphans_.empty()) start();
@@ -242,6 +247,9 @@ void drain::adopt() {
         orphan->folder.remove();
         continue;
       }
+      for (const auto& each : lanes_) {
+        orphan->wanted.push_back(each->wants(orphan->segments[0]->header().about));
+      }
       orphans_.push_back(std::move(orphan));
     } catch (const std::exception& e) {
       last_error_ = e.what();
@@ -285,7 +293,8 @@ void drain::wake() noexcept {
 
 bool drain::drained_upto(std::uint64_t position, upto which) const {
   return std::all_of(lanes_.begin(), lanes_.end(), [&](const auto& each) {
-    return (which == upto::required_sinks && !each->sink.required) || each->position >= position;
+    return !each->wants_own || (which == upto::required_sinks && !each->sink.required) ||
+           each->position >= position;
   });
 }
 
@@ -384,9 +393,10 @@ bool drain::pass() {
       more = more || each->from == nullptr;
       continue;
     }
-    if (own_) more = work(*each, *own_) || more;
+    if (own_ && each->wants_own) more = work(*each, *own_) || more;
     for (auto& orphan : orphans_) {
       if (each->from != nullptr) break;
+      if (!orphan->wanted[each->number]) continue;
       more = work(*each, *orphan) || more;
     }
   }
@@ -413,6 +423,7 @@ bool drain::collect(lane& on, source& from) {
   }
   on.entries.clear();
   on.begin_cell = at.reader->position();
+  const std::uint64_t base = segment->header().sequence * segment->header().cells;
   while (on.entries.size() < most_entries) {
     const std::uint32_t cell = at.reader->position();
     const auto record = at.reader->next();
@@ -438,11 +449,17 @@ bool drain::collect(lane& on, source& from) {
         continue;
       }
       const wal_text& of = at.series[record->series];
-      on.entries.push_back(
-          {record->kind, of.run, of.key, {}, record->value, record->step, record->timestamp});
+      on.entries.push_back({record->kind,
+                            of.run,
+                            of.key,
+                            {},
+                            record->value,
+                            record->step,
+                            record->timestamp,
+                            base + cell});
     } else if (const auto text = decode_wal_text(record->kind, record->payload)) {
       on.entries.push_back(
-          {record->kind, text->run, text->key, text->value, 0, 0, text->timestamp});
+          {record->kind, text->run, text->key, text->value, 0, 0, text->timestamp, base + cell});
     }
   }
   const bool may_be_more = at.reader->at_end() || on.entries.size() == most_entries;
@@ -462,7 +479,8 @@ void drain::attempt(lane& on) {
   if (!on.entries.empty()) {
     const std::string name = from.name();
     try {
-      deliver(on, on.entries, {name, base + on.begin_cell, base + end});
+      const log_part part = {name, segment.header().about, base + on.begin_cell, base + end};
+      deliver(on, on.entries, part);
     } catch (...) {
       failed(on, as_error(std::current_exception()));
       return;
@@ -564,6 +582,7 @@ void drain::retire() {
     std::uint64_t least = required;
     for (auto& each : lanes_) {
       cursor& at = own_->cursors[each->number];
+      if (!each->wants_own) continue;
       if (short_of_room && at.index < required) {
         if (each->from == own_.get()) each->from = nullptr;
         each->skipped += required - at.index;
@@ -586,7 +605,8 @@ void drain::retire() {
     bool all = true;
     bool required = true;
     for (const auto& on : lanes_) {
-      const bool done = from.cursors[on->number].index >= from.segments.size();
+      const bool done =
+          !from.wanted[on->number] || from.cursors[on->number].index >= from.segments.size();
       all = all && done;
       required = required && (done || !on->sink.required);
     }

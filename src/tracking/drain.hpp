@@ -42,7 +42,9 @@ struct drain_sink {
   // Whether entries wait for it however long it fails. Others lose entries, and that is reported,
   // rather than let the log fill up.
   bool required = true;
-  std::unique_ptr<metric_sink> sink;
+  std::unique_ptr<metric_sink> sink = {};
+  // Whether a log is to go to it, by wal_header::about. Empty: every log.
+  std::function<bool(std::string_view)> wanted = {};
 };
 
 // One log and its drain. Its members may be called from any thread.

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace mizzen::tracking::detail {
@@ -22,12 +23,14 @@ struct log_entry {
   double value = 0;            // of a point
   std::int64_t step = 0;
   std::int64_t timestamp = 0;  // of a point; of a status when the run ended
+  std::uint64_t at = 0;        // its position in the log
 };
 
 // Which part of a log a batch is. A log has a name for ever; its parts are handed out in order.
 struct log_part {
-  std::string_view log = {};  // name of the log
-  std::uint64_t begin = 0;    // position before the first and after the last entry
+  std::string_view log = {};    // name of the log
+  std::string_view about = {};  // wal_header::about
+  std::uint64_t begin = 0;      // position before the first and after the last entry
   std::uint64_t end = 0;
 };
 
@@ -53,5 +56,9 @@ bool is_rejection(errc code) noexcept;
 // The store of a client. Points go through backend::log_points, the rest through log_batch and
 // end_run.
 std::unique_ptr<metric_sink> make_store_sink(std::shared_ptr<backend> store);
+
+// Event files for TensorBoard in the folder that wal_header::about names; empty: it names none.
+std::unique_ptr<metric_sink> make_tensorboard_sink();
+std::string tensorboard_folder(std::string_view about);
 
 }  // namespace mizzen::tracking::detail

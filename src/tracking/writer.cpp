@@ -59,6 +59,15 @@ void check(const writer_options& options) {
   }
 }
 
+// What whoever adopts the log has to know.
+std::string about(const backend& backend, const writer_options& options) {
+  json out = {{"store", backend.uri()}};
+  if (!options.tensorboard.empty()) {
+    out["tensorboard"] = std::filesystem::absolute(options.tensorboard).string();
+  }
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
 }  // namespace
 
 std::shared_ptr<drain> open_writer(const std::shared_ptr<backend>& backend,
@@ -70,13 +79,19 @@ std::shared_ptr<drain> open_writer(const std::shared_ptr<backend>& backend,
                 .total_size = options.writer.total_size,
                 .patience = options.writer.patience,
                 .power = options.durability == durability::power,
-                .about = json{{"store", backend->uri()}}.dump()};
+                .about = about(*backend, options.writer)};
   chosen.close_timeout = options.writer.close_timeout;
   chosen.settle_timeout = options.busy_timeout;
   chosen.interrupt = [backend] { backend->interrupt(); };
   chosen.report = options.log;
   std::vector<drain_sink> sinks;
   sinks.push_back({.name = "store", .slot = 0, .required = true, .sink = make_store_sink(backend)});
+  // Always there, for logs of dead processes that had it.
+  sinks.push_back({.name = "tensorboard",
+                   .slot = 1,
+                   .required = false,
+                   .sink = make_tensorboard_sink(),
+                   .wanted = [](std::string_view of) { return !tensorboard_folder(of).empty(); }});
   return drain::make(std::move(chosen), std::move(sinks));
 }
 

@@ -1,12 +1,18 @@
 // The C++ side of the tests that share a store with other programs:
 //   store_program write DB ONNX    writes everything a store can hold; prints what, as JSON
 //   store_program read DB EXPERIMENT   prints the runs, models and versions it finds, as JSON
+//   store_program events DB FOLDER logs from two processes, with event files in FOLDER; prints the
+//   run as JSON
 //   store_program train DB LOG     logs metrics until it is killed, noting each in LOG once it is
 //   store_program verify DB LOG    whether the store has all that LOG notes, and is whole
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
 
+#include <sys/wait.h>
+
+#include <array>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <fcntl.h>
 #include <fstream>
@@ -127,6 +133,39 @@ int read_store(const std::string& db, const std::string& experiment) {
   return 0;
 }
 
+// A process that is killed after 3,000 points, and one that takes over and logs 1,000 more.
+int write_events(const std::string& db, const std::string& folder) {
+  const client_options options = {.uri = db, .writer = {.tensorboard = folder}};
+  std::array<int, 2> channel{};
+  if (::pipe(channel.data()) != 0) return 1;
+  const auto log = [](run& into, std::int64_t first, std::int64_t last) {
+    for (std::int64_t step = first; step < last; ++step) {
+      into.log_metric("loss", 1.0 / static_cast<double>(step + 1), {.step = step});
+      if (step % 10 == 0) into.log_metric("val/accuracy", 0.5, {.step = step});
+    }
+  };
+  const pid_t child = ::fork();
+  if (child == 0) {
+    client c(options);
+    auto run = c.start_run("events");
+    log(run, 0, 3000);
+    if (::write(channel[1], run.id().data(), 32) != 32) _exit(3);
+    // While it drains.
+    ::kill(::getpid(), SIGKILL);
+  }
+  std::string id(32, '\0');
+  if (::read(channel[0], id.data(), 32) != 32) return 1;
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  client c(options);
+  auto run = c.resume_run(id);
+  log(run, 3000, 4000);
+  run.finish();
+  if (!c.flush(mz::deadline::after(std::chrono::seconds(120)))) return 1;
+  std::cout << mz::json{{"run_id", id}} << '\n';
+  return 0;
+}
+
 int train(const std::string& db, const std::string& log_path) {
   client c({.uri = db});
   const int log = ::open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
@@ -230,12 +269,13 @@ int main(int argc, char** argv) {
   try {
     if (command == "write") return write_store(argv[2], argv[3]);
     if (command == "read") return read_store(argv[2], argv[3]);
+    if (command == "events") return write_events(argv[2], argv[3]);
     if (command == "train") return train(argv[2], argv[3]);
     if (command == "verify") return verify(argv[2], argv[3]);
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: store_program write|read|train|verify DB FILE\n";
+  std::cerr << "usage: store_program write|read|events|train|verify DB FILE\n";
   return 2;
 }

@@ -30,6 +30,10 @@ struct writer_options {
   // How long the end of the last copy and run waits for the drain; what is left is moved by the
   // next start.
   std::chrono::milliseconds close_timeout = std::chrono::seconds(10);
+  // Folder for TensorBoard's event files; empty: none are written. Metrics go there too, as scalars
+  // in single precision: `tensorboard --logdir <folder>` shows a run by its id. Each point is there
+  // once, also when the process is killed.
+  std::filesystem::path tensorboard = {};
 };
 
 // Where a client's writer stands. Numbers are of points (and what else goes through the log) since

@@ -173,8 +173,8 @@ TEST_F(shared_store, stays_whole_when_it_cannot_grow) {
     run.log_metric("after", 1);
     return failure &&
            (failure->code() == errc::unavailable || failure->code() == errc::resource_exhausted) &&
-           artifact && run.list_artifacts().empty() && taken > 0 &&
-           c.flush(deadline::after(60s)) && c.metric_history(run.id(), "loss").size() == taken &&
+           artifact && run.list_artifacts().empty() && taken > 0 && c.flush(deadline::after(60s)) &&
+           c.metric_history(run.id(), "loss").size() == taken &&
            run.get().tags.count("t" + std::to_string(written)) == 0;
   });
   EXPECT_EQ(status_of(child), 0);

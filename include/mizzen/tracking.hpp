@@ -11,6 +11,7 @@
 #include <mizzen/tracking/figure.hpp>
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/lineage_export.hpp>
+#include <mizzen/tracking/mlflow_error.hpp>
 #include <mizzen/tracking/plot.hpp>
 #include <mizzen/tracking/process_facts.hpp>
 #include <mizzen/tracking/run.hpp>

@@ -112,6 +112,34 @@ class backend {
   virtual void set_model_version_tag(std::string_view name, std::int64_t version,
                                      std::string_view key, std::string_view value) = 0;
 
+  // --- changes and deletion ----------------------------------------------------------------------
+
+  virtual void rename_experiment(std::string_view id, std::string_view name) = 0;
+  virtual void set_experiment_stage(std::string_view id, lifecycle_stage stage) = 0;
+  virtual void delete_experiment_tag(std::string_view id, std::string_view key) = 0;
+  virtual void set_run_stage(std::string_view run_id, lifecycle_stage stage) = 0;
+  virtual void rename_run(std::string_view run_id, std::string_view name) = 0;
+  virtual void set_logged_model_tag(std::string_view model_id, std::string_view key,
+                                    std::string_view value) = 0;
+  virtual void delete_logged_model_tag(std::string_view model_id, std::string_view key) = 0;
+  virtual void delete_logged_model(std::string_view model_id) = 0;
+  virtual registered_model rename_registered_model(std::string_view name,
+                                                   std::string_view new_name) = 0;
+  virtual registered_model update_registered_model(std::string_view name,
+                                                   std::string_view description) = 0;
+  virtual void delete_registered_model(std::string_view name) = 0;
+  virtual void delete_registered_model_tag(std::string_view name, std::string_view key) = 0;
+  virtual model_version update_model_version(std::string_view name, std::int64_t version,
+                                             std::string_view description) = 0;
+  virtual void delete_model_version(std::string_view name, std::int64_t version) = 0;
+  virtual void delete_model_version_tag(std::string_view name, std::int64_t version,
+                                        std::string_view key) = 0;
+  virtual model_version transition_model_version(std::string_view name, std::int64_t version,
+                                                 model_stage stage, bool archive_existing) = 0;
+  virtual model_version copy_model_version(std::string_view name, std::int64_t version,
+                                           std::string_view to) = 0;
+  virtual std::string model_version_download_uri(std::string_view name, std::int64_t version) = 0;
+
   // --- artifacts ---------------------------------------------------------------------------------
 
   // Where the files of an artifact location (of a run, an experiment, a model) are kept. Throws

@@ -5,6 +5,7 @@
 
 #include <mizzen/tracking/client.hpp>
 
+#include <algorithm>
 #include <utility>
 
 namespace mizzen::tracking {
@@ -149,6 +150,91 @@ std::string client::model_version_stage(std::string_view name, std::int64_t vers
 std::vector<stage_change> client::stage_history(std::string_view name,
                                                 std::optional<std::int64_t> version) const {
   return backend_->stage_history(name, version);
+}
+
+// --- changes and deletion ------------------------------------------------------------------------
+
+void client::delete_experiment_tag(std::string_view id, std::string_view key) {
+  backend_->delete_experiment_tag(id, key);
+}
+void client::rename_experiment(std::string_view id, std::string_view name) {
+  backend_->rename_experiment(id, name);
+}
+void client::delete_experiment(std::string_view id) {
+  detail::settle(*writer_, *backend_);
+  backend_->set_experiment_stage(id, lifecycle_stage::deleted);
+}
+void client::restore_experiment(std::string_view id) {
+  backend_->set_experiment_stage(id, lifecycle_stage::active);
+}
+void client::rename_run(std::string_view run_id, std::string_view name) {
+  backend_->rename_run(run_id, name);
+}
+void client::delete_run(std::string_view run_id) {
+  detail::settle(*writer_, *backend_);  // what was logged before cannot be written after
+  backend_->set_run_stage(run_id, lifecycle_stage::deleted);
+}
+void client::restore_run(std::string_view run_id) {
+  backend_->set_run_stage(run_id, lifecycle_stage::active);
+}
+void client::set_logged_model_tag(std::string_view model_id, std::string_view key,
+                                  std::string_view value) {
+  backend_->set_logged_model_tag(model_id, key, value);
+}
+void client::delete_logged_model_tag(std::string_view model_id, std::string_view key) {
+  backend_->delete_logged_model_tag(model_id, key);
+}
+void client::delete_logged_model(std::string_view model_id) {
+  backend_->delete_logged_model(model_id);
+}
+void client::delete_registered_model_tag(std::string_view name, std::string_view key) {
+  backend_->delete_registered_model_tag(name, key);
+}
+void client::delete_model_version_tag(std::string_view name, std::int64_t version,
+                                      std::string_view key) {
+  backend_->delete_model_version_tag(name, version, key);
+}
+registered_model client::rename_registered_model(std::string_view name, std::string_view new_name) {
+  return backend_->rename_registered_model(name, new_name);
+}
+registered_model client::update_registered_model(std::string_view name,
+                                                 std::string_view description) {
+  return backend_->update_registered_model(name, description);
+}
+model_version client::update_model_version(std::string_view name, std::int64_t version,
+                                           std::string_view description) {
+  return backend_->update_model_version(name, version, description);
+}
+void client::delete_registered_model(std::string_view name) {
+  backend_->delete_registered_model(name);
+}
+void client::delete_model_version(std::string_view name, std::int64_t version) {
+  backend_->delete_model_version(name, version);
+}
+model_version client::transition_model_version(std::string_view name, std::int64_t version,
+                                               model_stage stage, bool archive_existing) {
+  return backend_->transition_model_version(name, version, stage, archive_existing);
+}
+std::vector<model_version> client::latest_model_versions(
+    std::string_view name, const std::vector<model_stage>& stages) const {
+  std::vector<model_version> latest;
+  const auto has = [](const auto& list, auto&& same) {
+    return std::find_if(list.begin(), list.end(), same) != list.end();
+  };
+  for (model_version& version : backend_->list_model_versions(name)) {  // newest first
+    const auto same = [&](model_stage stage) { return stage == version.stage; };
+    if (!stages.empty() && !has(stages, same)) continue;
+    if (has(latest, [&](const model_version& v) { return same(v.stage); })) continue;
+    latest.push_back(std::move(version));
+  }
+  return latest;
+}
+model_version client::copy_model_version(std::string_view name, std::int64_t version,
+                                         std::string_view to) {
+  return backend_->copy_model_version(name, version, to);
+}
+std::string client::model_version_download_uri(std::string_view name, std::int64_t version) const {
+  return backend_->model_version_download_uri(name, version);
 }
 
 tracking::lineage client::lineage() const { return tracking::lineage(backend_); }

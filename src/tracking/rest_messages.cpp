@@ -301,6 +301,7 @@ model_version read_model_version(const json& message) {
   out.location = folder ? folder->string() : out.source;
   out.run_id = text_field(message, "run_id");
   out.status = text_field(message, "status");
+  out.stage = detail::read_stage(std::string_view(text_field(message, "current_stage")));
   out.description = text_field(message, "description");
   out.creation_time = integer_field(message, "creation_timestamp");
   out.last_update_time = integer_field(message, "last_updated_timestamp");

@@ -83,6 +83,33 @@ class store final : public backend {
   void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
                              std::string_view value) override;
 
+  // See store_edit.cpp.
+  void rename_experiment(std::string_view id, std::string_view name) override;
+  void set_experiment_stage(std::string_view id, lifecycle_stage stage) override;
+  void delete_experiment_tag(std::string_view id, std::string_view key) override;
+  void set_run_stage(std::string_view run_id, lifecycle_stage stage) override;
+  void rename_run(std::string_view run_id, std::string_view name) override;
+  void set_logged_model_tag(std::string_view model_id, std::string_view key,
+                            std::string_view value) override;
+  void delete_logged_model_tag(std::string_view model_id, std::string_view key) override;
+  void delete_logged_model(std::string_view model_id) override;
+  registered_model rename_registered_model(std::string_view name,
+                                           std::string_view new_name) override;
+  registered_model update_registered_model(std::string_view name,
+                                           std::string_view description) override;
+  void delete_registered_model(std::string_view name) override;
+  void delete_registered_model_tag(std::string_view name, std::string_view key) override;
+  model_version update_model_version(std::string_view name, std::int64_t version,
+                                     std::string_view description) override;
+  void delete_model_version(std::string_view name, std::int64_t version) override;
+  void delete_model_version_tag(std::string_view name, std::int64_t version,
+                                std::string_view key) override;
+  model_version transition_model_version(std::string_view name, std::int64_t version,
+                                         model_stage stage, bool archive_existing) override;
+  model_version copy_model_version(std::string_view name, std::int64_t version,
+                                   std::string_view to) override;
+  std::string model_version_download_uri(std::string_view name, std::int64_t version) override;
+
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
   void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,

@@ -133,6 +133,10 @@ model_version read_version(connection& on, statement& row) {
       "version = ?2 ORDER BY alias");
   alias.bind(version.name, version.version);
   while (alias.step()) version.aliases.push_back(alias.text(0));
+  auto stage = on.prepare(
+      "SELECT current_stage FROM model_versions WHERE workspace = 'default' AND name = ?1 AND "
+      "version = ?2");
+  if (stage.bind(version.name, version.version).step()) version.stage = read_stage(stage.text(0));
   return version;
 }
 

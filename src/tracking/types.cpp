@@ -38,4 +38,18 @@ std::string local_dataset_source(std::string_view path) {
   return json{{"uri", path}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string_view to_string(model_stage stage) noexcept {
+  switch (stage) {
+    case model_stage::none:
+      return "None";
+    case model_stage::staging:
+      return "Staging";
+    case model_stage::production:
+      return "Production";
+    case model_stage::archived:
+      return "Archived";
+  }
+  return "None";
+}
+
 }  // namespace mizzen::tracking

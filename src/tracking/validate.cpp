@@ -218,6 +218,20 @@ void check_registry_tag(std::string_view key, std::string_view value) {
   check_text("tag.value", value, limits::registry_tag_length);
 }
 
+void check_archiving(model_stage stage, bool archive_existing) {
+  if (!archive_existing || stage == model_stage::staging || stage == model_stage::production)
+    return;
+  refuse("archive_existing",
+         "versions are archived for one that goes to Staging or Production only");
+}
+
+model_stage read_stage(std::string_view text) noexcept {
+  for (const auto stage : {model_stage::staging, model_stage::production, model_stage::archived}) {
+    if (text == to_string(stage)) return stage;
+  }
+  return model_stage::none;
+}
+
 void check_batch(std::span<const metric> metrics, const string_map& params,
                  const string_map& tags) {
   check_count("metrics", metrics.size(), limits::metrics_per_batch);

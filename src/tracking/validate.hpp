@@ -55,6 +55,10 @@ void check_experiment_name(std::string_view name);
 void check_model_name(std::string_view name);         // of a registered model
 void check_logged_model_name(std::string_view name);  // of a model of a run
 void check_alias(std::string_view alias);
+// Only versions in staging or production can be archived by another that takes their place.
+void check_archiving(model_stage stage, bool archive_existing);
+// MLflow's spelling of a stage; "" and what is none of them: none.
+model_stage read_stage(std::string_view text) noexcept;
 
 // A path of an artifact below the artifact folder: relative, '/' between parts, none empty, "." or
 // "..". may_be_empty: whether "" (the folder itself) is one.

@@ -23,6 +23,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for proxy in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
     os.environ.pop(proxy, None)
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
 
@@ -145,7 +146,7 @@ class RestTest(unittest.TestCase):
         here = self.folder / "python"
         self.client.download_artifacts(run.info.run_id, "", str(here))
         self.assertEqual((here / "notes/hello.txt").read_text(), "hello\n")
-        self.assertEqual(json.loads((here / "notes/odd name %41?.json").read_text()), {"a": [1, 2, 3]})
+        self.assertEqual(json.loads((here / "notes/odd näme +odd name %41?.json=.json").read_text()), {"a": [1, 2, 3]})
         self.assertEqual((here / "uploads/data/one.bin").stat().st_size, 3_000_000)
         self.assertEqual((here / "uploads/data/deep/two.txt").read_text(), "two")
         self.assertEqual((here / "uploads/data/empty").stat().st_size, 0)
@@ -229,6 +230,33 @@ class RestTest(unittest.TestCase):
         self.assertEqual(registered["versions"][0]["run_id"], rid)
         self.assertEqual(registered["versions"][0]["tags"], {"v": "1"})
         self.assertEqual(registered["versions"][0]["status"], "READY")
+
+    def test_cpp_changes_and_deletes(self):
+        facts = self.cpp("edit", self.uri, "edited ")
+        e = self.client.get_experiment(facts["experiment_id"])
+        self.assertEqual((e.name, e.lifecycle_stage), ("edited second", "active"))
+        self.assertNotIn("x", e.tags)
+        self.assertTrue(facts["deleted"] and facts["gone"])
+        run = self.client.get_run(facts["run_id"])
+        self.assertEqual((run.info.run_name, run.info.lifecycle_stage), ("two", "active"))
+        tags = self.client.get_logged_model(facts["model_id"]).tags
+        self.assertEqual(tags["a b"], "c")
+        self.assertNotIn("gone", tags)
+        model = self.client.get_registered_model("edited model")
+        self.assertEqual((model.description, model.tags), ("new words", {"y": "2"}))
+        stages = {
+            int(v.version): v.current_stage
+            for v in self.client.search_model_versions("name = 'edited model'")
+        }
+        self.assertEqual(stages, {1: "Archived", 2: "Production", 3: "None"})
+        self.assertEqual(facts["latest"], [[3, "None"], [2, "Production"], [1, "Archived"]])
+        third = self.client.get_model_version("edited model", "3")
+        self.assertEqual((third.description, third.tags), ("third", {}))
+        self.assertEqual(facts["where"], facts["location"])
+        copy = self.client.get_model_version("edited copy", "1")
+        self.assertEqual((copy.source, copy.tags), ("models:/edited model/2", {"t": "1"}))
+        with self.assertRaises(MlflowException):
+            self.client.get_registered_model("edited doomed")
 
 
 if __name__ == "__main__":

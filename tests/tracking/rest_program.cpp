@@ -2,6 +2,7 @@
 //   rest_program write URI             writes everything a server can hold; prints what, as JSON
 //   rest_program read URI EXPERIMENT   prints what it finds, as JSON
 //   rest_program download URI RUN FOLDER
+//   rest_program edit URI PREFIX
 //   rest_program call URI              one call; prints the code of its error, or "ok"
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
@@ -63,7 +64,7 @@ int write(const std::string& uri) {
                     .profile = R"({"num_rows": 1797})"},
                    {.context = "training"});
   parent.log_text("hello\n", "notes/hello.txt");
-  parent.log_json({{"a", {1, 2, 3}}}, "notes/odd name %41?.json");
+  parent.log_json({{"a", {1, 2, 3}}}, "notes/odd näme +odd name %41?.json=.json");
   parent.log_text("gone", "gone/soon.txt");
   parent.delete_artifacts("gone");
   const auto folder =
@@ -180,6 +181,60 @@ int download(const std::string& uri, const std::string& run_id, const std::strin
   return 0;
 }
 
+// Changes and deletes what PREFIX names; prints what Python is to find.
+int edit(const std::string& uri, const std::string& prefix) {
+  client c({.uri = uri, .user = "tester"});
+  const experiment e = c.create_experiment(prefix + "first", {.tags = {{"x", "1"}}});
+  c.delete_experiment_tag(e.id, "x");
+  c.rename_experiment(e.id, prefix + "second");
+  auto run = c.start_run(prefix + "second", {.name = "one"});
+  const logged_model logged =
+      run.log_model(std::as_bytes(std::span(std::string_view("x"))), {.name = "model"});
+  c.set_logged_model_tag(logged.id, "a b", "c");
+  c.set_logged_model_tag(logged.id, "gone", "c");
+  c.delete_logged_model_tag(logged.id, "gone");
+  run.finish();
+  c.rename_run(run.id(), "two");
+  c.delete_run(run.id());
+  const bool deleted = c.get_run(run.id()).stage == lifecycle_stage::deleted;
+  c.restore_run(run.id());
+  c.delete_experiment(e.id);
+  const bool gone = c.get_experiment(e.id).stage == lifecycle_stage::deleted;
+  c.restore_experiment(e.id);
+
+  const std::string name = prefix + "model";
+  c.create_registered_model(prefix + "old", {.tags = {{"x", "1"}, {"y", "2"}}});
+  c.rename_registered_model(prefix + "old", name);
+  c.update_registered_model(name, "new words");
+  c.delete_registered_model_tag(name, "x");
+  for (int i = 0; i < 4; ++i) c.register_model(name, logged, {.tags = {{"t", "1"}}});
+  c.transition_model_version(name, 1, model_stage::production);
+  c.transition_model_version(name, 2, model_stage::production, true);
+  c.update_model_version(name, 3, "third");
+  c.delete_model_version_tag(name, 3, "t");
+  c.delete_model_version(name, 4);
+  mz::json latest = mz::json::array();
+  for (const model_version& v : c.latest_model_versions(name)) {
+    latest.push_back({v.version, to_string(v.stage)});
+  }
+  const model_version copy = c.copy_model_version(name, 2, prefix + "copy");
+  const std::string where = c.model_version_download_uri(name, 3);
+  c.create_registered_model(prefix + "doomed");
+  c.delete_registered_model(prefix + "doomed");
+  std::cout << mz::json{{"experiment_id", e.id},
+                        {"run_id", run.id()},
+                        {"model_id", logged.id},
+                        {"deleted", deleted},
+                        {"gone", gone},
+                        {"latest", latest},
+                        {"copy", to_json(copy)},
+                        {"where", where},
+                        {"location", logged.artifact_location}}
+                   .dump(2)
+            << '\n';
+  return 0;
+}
+
 int call(const std::string& uri) {
   const client c({.uri = uri});
   try {
@@ -199,11 +254,12 @@ int main(int argc, char** argv) {
     if (command == "write" && argc == 3) return write(argv[2]);
     if (command == "read" && argc == 4) return read(argv[2], argv[3]);
     if (command == "download" && argc == 5) return download(argv[2], argv[3], argv[4]);
+    if (command == "edit" && argc == 4) return edit(argv[2], argv[3]);
     if (command == "call" && argc == 3) return call(argv[2]);
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: rest_program write|read|download|call URI …\n";
+  std::cerr << "usage: rest_program write|read|download|edit|call URI …\n";
   return 2;
 }

@@ -121,6 +121,13 @@ class client {
       std::optional<lifecycle_stage> stage = lifecycle_stage::active) const;
   void set_experiment_tag(std::string_view id, std::string_view key, std::string_view value);
 
+  void delete_experiment_tag(std::string_view id, std::string_view key);
+  // Throws error(already_exists).
+  void rename_experiment(std::string_view id, std::string_view name);
+  // Into MLflow's recycle bin and back, with its runs.
+  void delete_experiment(std::string_view id);
+  void restore_experiment(std::string_view id);
+
   // --- runs --------------------------------------------------------------------------------------
 
   // Starts a run in the experiment of that name, which is made if need be. Tags that MLflow's
@@ -132,12 +139,21 @@ class client {
   // Throws error(not_found).
   run_record get_run(std::string_view run_id) const;
   std::vector<run_record> search_runs(const run_query& query = {}) const;
+  void rename_run(std::string_view run_id, std::string_view name);
+  // Into MLflow's recycle bin and back. A deleted run can be read, not written.
+  void delete_run(std::string_view run_id);
+  void restore_run(std::string_view run_id);
   // All points of one metric by timestamp, then step, then value, as MLflow orders them. Empty if
   // there are none; throws error(not_found) if there is no such run.
   std::vector<metric> metric_history(std::string_view run_id, std::string_view key) const;
   // Logged models of a run, oldest first; one by its id ("m-…").
   std::vector<logged_model> list_logged_models(std::string_view run_id) const;
   logged_model get_logged_model(std::string_view model_id) const;
+  void set_logged_model_tag(std::string_view model_id, std::string_view key,
+                            std::string_view value);
+  void delete_logged_model_tag(std::string_view model_id, std::string_view key);
+  // Its files stay, as in MLflow.
+  void delete_logged_model(std::string_view model_id);
 
   // --- artifacts ---------------------------------------------------------------------------------
 
@@ -199,6 +215,28 @@ class client {
   // table mizzen_stage_history; moves that MLflow itself made are not there.
   std::vector<stage_change> stage_history(std::string_view name,
                                           std::optional<std::int64_t> version = {}) const;
+  void delete_registered_model_tag(std::string_view name, std::string_view key);
+  void delete_model_version_tag(std::string_view name, std::int64_t version, std::string_view key);
+  // Throws error(already_exists). Versions, tags and aliases go along.
+  registered_model rename_registered_model(std::string_view name, std::string_view new_name);
+  // Replaces the description.
+  registered_model update_registered_model(std::string_view name, std::string_view description);
+  model_version update_model_version(std::string_view name, std::int64_t version,
+                                     std::string_view description);
+  // For good: with all versions; one version, whose number is not given again. Files stay.
+  void delete_registered_model(std::string_view name);
+  void delete_model_version(std::string_view name, std::int64_t version);
+  // archive_existing: the other versions in that stage (staging or production) become archived.
+  model_version transition_model_version(std::string_view name, std::int64_t version,
+                                         model_stage stage, bool archive_existing = false);
+  // The newest version in each stage; of these stages only, when some are given.
+  std::vector<model_version> latest_model_versions(
+      std::string_view name, const std::vector<model_stage>& stages = {}) const;
+  // Makes a version the next version of another registered model, made if need be.
+  model_version copy_model_version(std::string_view name, std::int64_t version,
+                                   std::string_view to);
+  // Where its files are.
+  std::string model_version_download_uri(std::string_view name, std::int64_t version) const;
 
   // --- lineage -----------------------------------------------------------------------------------
 

@@ -127,6 +127,12 @@ struct registered_model {
   std::map<std::string, std::int64_t> aliases = {};  // alias -> version
 };
 
+// Where a version stands, in MLflow's older way of saying it; aliases are the newer one.
+enum class model_stage { none, staging, production, archived };
+
+// MLflow's spelling: "None", "Staging", "Production", "Archived".
+std::string_view to_string(model_stage stage) noexcept;
+
 struct model_version {
   std::string name = {};
   std::int64_t version = 0;  // 1, 2 … within the name
@@ -140,6 +146,7 @@ struct model_version {
   std::int64_t last_update_time = 0;
   string_map tags = {};
   std::vector<std::string> aliases = {};
+  model_stage stage = model_stage::none;
 };
 
 // One move of a model version between MLflow's stages.

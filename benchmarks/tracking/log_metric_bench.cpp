@@ -110,7 +110,7 @@ void search_runs(benchmark::State& state) {
     run.log_metric("loss", 0.5);
     run.finish();
   }
-  for (auto _ : state) benchmark::DoNotOptimize(c.search_runs({.limit = 100}));
+  for (auto _ : state) benchmark::DoNotOptimize(c.search_runs({.max_results = 100}));
 }
 BENCHMARK(search_runs)->Arg(1000)->Unit(benchmark::kMicrosecond);
 

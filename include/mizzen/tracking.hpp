@@ -15,6 +15,7 @@
 #include <mizzen/tracking/plot.hpp>
 #include <mizzen/tracking/process_facts.hpp>
 #include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/search.hpp>
 #include <mizzen/tracking/system_metrics.hpp>
 #include <mizzen/tracking/table.hpp>
 #include <mizzen/tracking/types.hpp>

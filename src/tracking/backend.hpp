@@ -6,6 +6,7 @@
 #include <mizzen/tracking/client.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -55,6 +56,7 @@ class backend {
   virtual experiment get_or_create_experiment(std::string_view name,
                                               const experiment_options& options) = 0;
   virtual std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage) = 0;
+  virtual page<experiment> search_experiments(const experiment_query& query) = 0;
   virtual void set_experiment_tag(std::string_view id, std::string_view key,
                                   std::string_view value) = 0;
 
@@ -66,7 +68,7 @@ class backend {
   virtual void end_run(std::string_view run_id, run_status status,
                        std::optional<std::int64_t> ended = std::nullopt) = 0;
   virtual run_record get_run(std::string_view run_id) = 0;
-  virtual std::vector<run_record> search_runs(const run_query& query) = 0;
+  virtual page<run_record> search_runs(const run_query& query) = 0;
 
   virtual void log_metric(std::string_view run_id, std::string_view key, double value,
                           std::int64_t step, std::int64_t timestamp) = 0;
@@ -81,6 +83,8 @@ class backend {
   virtual void log_input(std::string_view run_id, const dataset& data,
                          const input_options& options) = 0;
   virtual std::vector<metric> metric_history(std::string_view run_id, std::string_view key) = 0;
+  virtual void visit_metric_history(std::string_view run_id, std::string_view key,
+                                    const std::function<bool(const metric&)>& visit) = 0;
 
   // --- logged models -----------------------------------------------------------------------------
 
@@ -91,6 +95,7 @@ class backend {
   virtual void fail_logged_model(const logged_model& model, std::string_view reason) = 0;
   virtual logged_model get_logged_model(std::string_view model_id) = 0;
   virtual std::vector<logged_model> list_logged_models(std::string_view run_id) = 0;
+  virtual page<logged_model> search_logged_models(const logged_model_query& query) = 0;
 
   // --- model registry ----------------------------------------------------------------------------
 
@@ -98,12 +103,14 @@ class backend {
                                                    const registered_model_options& options) = 0;
   virtual registered_model get_registered_model(std::string_view name) = 0;
   virtual std::vector<registered_model> list_registered_models() = 0;
+  virtual page<registered_model> search_registered_models(const registered_model_query& query) = 0;
   virtual model_version register_model(std::string_view name, std::string_view source,
                                        const model_version_options& options) = 0;
   virtual model_version get_model_version(std::string_view name, std::int64_t version) = 0;
   virtual model_version get_model_version_by_alias(std::string_view name,
                                                    std::string_view alias) = 0;
   virtual std::vector<model_version> list_model_versions(std::string_view name) = 0;
+  virtual page<model_version> search_model_versions(const model_version_query& query) = 0;
   virtual void set_model_alias(std::string_view name, std::string_view alias,
                                std::int64_t version) = 0;
   virtual void delete_model_alias(std::string_view name, std::string_view alias) = 0;

@@ -31,6 +31,9 @@ experiment client::get_or_create_experiment(std::string_view name,
 std::vector<experiment> client::list_experiments(std::optional<lifecycle_stage> stage) const {
   return backend_->list_experiments(stage);
 }
+page<experiment> client::search_experiments(const experiment_query& query) const {
+  return backend_->search_experiments(query);
+}
 void client::set_experiment_tag(std::string_view id, std::string_view key, std::string_view value) {
   backend_->set_experiment_tag(id, key, value);
 }
@@ -51,7 +54,7 @@ run_record client::get_run(std::string_view run_id) const {
   detail::settle(*writer_, *backend_);
   return backend_->get_run(run_id);
 }
-std::vector<run_record> client::search_runs(const run_query& query) const {
+page<run_record> client::search_runs(const run_query& query) const {
   detail::settle(*writer_, *backend_);
   return backend_->search_runs(query);
 }
@@ -59,11 +62,19 @@ std::vector<metric> client::metric_history(std::string_view run_id, std::string_
   detail::settle(*writer_, *backend_);
   return backend_->metric_history(run_id, key);
 }
+void client::visit_metric_history(std::string_view run_id, std::string_view key,
+                                  const std::function<bool(const metric&)>& visit) const {
+  detail::settle(*writer_, *backend_);
+  backend_->visit_metric_history(run_id, key, visit);
+}
 std::vector<logged_model> client::list_logged_models(std::string_view run_id) const {
   return backend_->list_logged_models(run_id);
 }
 logged_model client::get_logged_model(std::string_view model_id) const {
   return backend_->get_logged_model(model_id);
+}
+page<logged_model> client::search_logged_models(const logged_model_query& query) const {
+  return backend_->search_logged_models(query);
 }
 
 namespace {
@@ -104,6 +115,9 @@ registered_model client::get_registered_model(std::string_view name) const {
 std::vector<registered_model> client::list_registered_models() const {
   return backend_->list_registered_models();
 }
+page<registered_model> client::search_registered_models(const registered_model_query& query) const {
+  return backend_->search_registered_models(query);
+}
 model_version client::register_model(std::string_view name, const logged_model& model,
                                      const model_version_options& options) {
   return backend_->register_model(name, model.uri, options);
@@ -121,6 +135,9 @@ model_version client::get_model_version_by_alias(std::string_view name,
 }
 std::vector<model_version> client::list_model_versions(std::string_view name) const {
   return backend_->list_model_versions(name);
+}
+page<model_version> client::search_model_versions(const model_version_query& query) const {
+  return backend_->search_model_versions(query);
 }
 void client::set_model_alias(std::string_view name, std::string_view alias, std::int64_t version) {
   backend_->set_model_alias(name, alias, version);

@@ -136,6 +136,20 @@ std::vector<experiment> rest_backend::list_experiments(std::optional<lifecycle_s
   }
 }
 
+page<experiment> rest_backend::search_experiments(const experiment_query& query) {
+  json body = {{"view_type", view_of(query.stage)},
+               {"filter", query.filter},
+               {"order_by", query.order_by},
+               {"max_results", query.max_results}};
+  if (!query.page_token.empty()) body["page_token"] = query.page_token;
+  const json answer = post("experiments/search", body, repeatable::yes);
+  page<experiment> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& one : list_field(answer, "experiments")) {
+    found.items.push_back(read_experiment(one));
+  }
+  return found;
+}
+
 void rest_backend::set_experiment_tag(std::string_view id, std::string_view key,
                                       std::string_view value) {
   check_id("experiment.id", id);
@@ -186,25 +200,16 @@ run_record rest_backend::get_run(std::string_view run_id) {
   return read_run(required_field(answer, "run"));
 }
 
-std::vector<run_record> rest_backend::search_runs(const run_query& query) {
+page<run_record> rest_backend::search_runs(const run_query& query) {
   json body = {{"run_view_type", view_of(query.stage)},
-               {"order_by",
-                json::array({query.order == run_order::newest_first ? "attributes.start_time DESC"
-                                                                    : "attributes.start_time ASC",
-                             "attributes.run_id ASC"})}};
-  if (query.experiment_ids.empty()) {
-    for (const experiment& one : list_experiments(lifecycle_stage::active)) {
-      body["experiment_ids"].push_back(one.id);
-    }
-  } else {
-    for (const std::string& id : query.experiment_ids) {
-      check_id("run_query.experiment_ids", id);
-      body["experiment_ids"].push_back(id);
-    }
-  }
+               {"order_by", query.order_by},
+               {"max_results", query.max_results}};
+  if (!query.page_token.empty()) body["page_token"] = query.page_token;
+  body["experiment_ids"] = experiments_of(query.experiment_ids);
+  if (body["experiment_ids"].empty()) return {};
   // What cannot be asked for is looked for here.
   const std::optional<std::string> filter = filter_of(query);
-  if (filter) body["filter"] = *filter;
+  body["filter"] = filter ? *filter : query.filter;
   const auto matches = [&](const run_record& run) {
     if (query.status && run.status != *query.status) return false;
     return std::all_of(query.tags.begin(), query.tags.end(), [&](const auto& tag) {
@@ -213,27 +218,25 @@ std::vector<run_record> rest_backend::search_runs(const run_query& query) {
     });
   };
 
-  std::vector<run_record> runs;
-  if (query.limit == 0 || !body.contains("experiment_ids")) return runs;
-  std::size_t skipped = 0;
-  body["max_results"] =
-      filter && query.limit < search_page && query.offset == 0 ? query.limit : search_page;
-  for (;;) {
-    const json answer = post("runs/search", body, repeatable::yes);
-    for (const json& one : list_field(answer, "runs")) {
-      run_record run = read_run(one);
-      if (!filter && !matches(run)) continue;
-      if (skipped < query.offset) {
-        ++skipped;
-        continue;
-      }
-      runs.push_back(std::move(run));
-      if (runs.size() == query.limit) return runs;
-    }
-    const std::string next = text_field(answer, "next_page_token");
-    if (next.empty()) return runs;
-    body["page_token"] = next;
+  const json answer = post("runs/search", body, repeatable::yes);
+  page<run_record> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& one : list_field(answer, "runs")) {
+    run_record run = read_run(one);
+    if (filter || matches(run)) found.items.push_back(std::move(run));
   }
+  return found;
+}
+
+json rest_backend::experiments_of(const std::vector<std::string>& ids) {
+  json list = json::array();
+  if (ids.empty()) {
+    for (const experiment& one : list_experiments(lifecycle_stage::active)) list.push_back(one.id);
+  }
+  for (const std::string& id : ids) {
+    check_id("experiment_ids", id);
+    list.push_back(id);
+  }
+  return list;
 }
 
 void rest_backend::log_metric(std::string_view run_id, std::string_view key, double value,
@@ -266,17 +269,28 @@ void rest_backend::log_input(std::string_view run_id, const dataset& data,
 }
 
 std::vector<metric> rest_backend::metric_history(std::string_view run_id, std::string_view key) {
+  std::vector<metric> points;
+  visit_metric_history(run_id, key, [&](const metric& point) {
+    points.push_back(point);
+    return true;
+  });
+  return points;
+}
+
+void rest_backend::visit_metric_history(std::string_view run_id, std::string_view key,
+                                        const std::function<bool(const metric&)>& visit) {
   check_id("run.id", run_id);
   check_text("metric.key", key);
-  std::vector<metric> points;
   query_parameters query = {{"run_id", std::string(run_id)},
                             {"metric_key", std::string(key)},
                             {"max_results", history_page}};
   for (;;) {
     const json answer = get("metrics/get-history", query);
-    for (const json& point : list_field(answer, "metrics")) points.push_back(read_metric(point));
+    for (const json& point : list_field(answer, "metrics")) {
+      if (!visit(read_metric(point))) return;
+    }
     const std::string next = text_field(answer, "next_page_token");
-    if (next.empty()) return points;
+    if (next.empty()) return;
     query.resize(3);
     query.emplace_back("page_token", next);
   }

@@ -78,12 +78,6 @@ json parse_bounded(std::string_view text) {
   return parsed;
 }
 
-std::string quoted_value(std::string_view value) {
-  const bool has_single = value.find('\'') != std::string_view::npos;
-  const char quote = has_single ? '"' : '\'';
-  return quote + std::string(value) + quote;
-}
-
 run_status read_status(const json& info) {
   const std::string text = text_field(info, "status");
   if (text.empty()) return run_status::running;
@@ -380,15 +374,17 @@ std::vector<json> split_batch(std::string_view run_id, std::span<const metric> m
 }
 
 std::optional<std::string> filter_of(const run_query& query) {
-  std::string filter;
+  std::string filter = query.filter;
   const auto and_also = [&filter](const std::string& term) {
     filter += (filter.empty() ? "" : " and ") + term;
   };
   if (query.status) and_also("attributes.status = '" + std::string(to_string(*query.status)) + "'");
-  for (const auto& [key, value] : query.tags) {
-    const bool both = value.find('\'') != std::string::npos && value.find('"') != std::string::npos;
-    if (both || key.find('`') != std::string::npos) return std::nullopt;
-    and_also("tags.`" + key + "` = " + quoted_value(value));
+  try {
+    for (const auto& [key, value] : query.tags) {
+      and_also("tags." + quoted_key(key) + " = " + quoted_text(value));
+    }
+  } catch (const error&) {
+    return std::nullopt;
   }
   return filter;
 }

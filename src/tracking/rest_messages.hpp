@@ -53,8 +53,8 @@ json to_json(const dataset& data);
 std::vector<json> split_batch(std::string_view run_id, std::span<const metric> metrics,
                               const string_map& params, const string_map& tags);
 
-// A filter of MLflow's search for what a query asks by fields ("attributes.status = 'FINISHED' and
-// tags.`a` = 'b'"). A value that holds both kinds of quotes cannot be asked for: nothing then.
+// The query's filter with what it asks by fields ("attributes.status = 'FINISHED' and
+// tags.`a` = 'b'"). Nothing where a key or value cannot be quoted.
 std::optional<std::string> filter_of(const run_query& query);
 
 }  // namespace mizzen::tracking::detail

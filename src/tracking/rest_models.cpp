@@ -120,6 +120,30 @@ std::vector<logged_model> rest_backend::list_logged_models(std::string_view run_
   }
 }
 
+page<logged_model> rest_backend::search_logged_models(const logged_model_query& query) {
+  json body = {{"filter", query.filter}, {"max_results", query.max_results}};
+  body["experiment_ids"] = experiments_of(query.experiment_ids);
+  if (body["experiment_ids"].empty()) return {};
+  for (const dataset_filter& data : query.datasets) {
+    json one = {{"dataset_name", data.name}};
+    if (!data.digest.empty()) one["dataset_digest"] = data.digest;
+    body["datasets"].push_back(std::move(one));
+  }
+  for (const logged_model_order& by : query.order_by) {
+    json one = {{"field_name", by.field}, {"ascending", by.ascending}};
+    if (!by.dataset_name.empty()) one["dataset_name"] = by.dataset_name;
+    if (!by.dataset_digest.empty()) one["dataset_digest"] = by.dataset_digest;
+    body["order_by"].push_back(std::move(one));
+  }
+  if (!query.page_token.empty()) body["page_token"] = query.page_token;
+  const json answer = post("logged-models/search", body, repeatable::yes);
+  page<logged_model> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& one : list_field(answer, "models")) {
+    found.items.push_back(read_logged_model(one));
+  }
+  return found;
+}
+
 // --- model registry ------------------------------------------------------------------------------
 
 registered_model rest_backend::create_registered_model(std::string_view name,
@@ -153,6 +177,37 @@ std::vector<registered_model> rest_backend::list_registered_models() {
     query.resize(1);
     query.emplace_back("page_token", next);
   }
+}
+
+namespace {
+
+template <typename Query>
+query_parameters search_parameters(const Query& query) {
+  query_parameters parameters = {{"max_results", std::to_string(query.max_results)}};
+  if (!query.filter.empty()) parameters.emplace_back("filter", query.filter);
+  for (const std::string& by : query.order_by) parameters.emplace_back("order_by", by);
+  if (!query.page_token.empty()) parameters.emplace_back("page_token", query.page_token);
+  return parameters;
+}
+
+}  // namespace
+
+page<registered_model> rest_backend::search_registered_models(const registered_model_query& query) {
+  const json answer = get("registered-models/search", search_parameters(query));
+  page<registered_model> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& one : list_field(answer, "registered_models")) {
+    found.items.push_back(read_registered_model(one));
+  }
+  return found;
+}
+
+page<model_version> rest_backend::search_model_versions(const model_version_query& query) {
+  const json answer = get("model-versions/search", search_parameters(query));
+  page<model_version> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& one : list_field(answer, "model_versions")) {
+    found.items.push_back(read_model_version(one));
+  }
+  return found;
 }
 
 model_version rest_backend::register_model(std::string_view name, std::string_view source,

@@ -2,6 +2,7 @@
 
 #include "tracking/names.hpp"
 #include "tracking/schema.hpp"
+#include "tracking/store_rows.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
 
@@ -57,34 +58,6 @@ void switch_to_wal(connection& on, std::chrono::milliseconds busy_timeout) {
   }
 }
 
-std::int64_t experiment_number(std::string_view id) {
-  std::int64_t number = 0;
-  const auto [end, failed] = std::from_chars(id.data(), id.data() + id.size(), number);
-  if (failed != std::errc{} || end != id.data() + id.size()) {
-    throw error(errc::invalid_argument, "experiment.id",
-                "'" + std::string(id) + "' is not a decimal number");
-  }
-  return number;
-}
-
-constexpr const char* experiment_tags_sql =
-    "SELECT key, value FROM experiment_tags WHERE experiment_id = ?1";
-
-experiment read_experiment(connection& on, statement& row) {
-  experiment found;
-  const std::int64_t number = row.integer(0);
-  found.id = std::to_string(number);
-  found.name = row.text(1);
-  found.artifact_location = row.text(2);
-  found.stage = row.text(3) == "deleted" ? lifecycle_stage::deleted : lifecycle_stage::active;
-  found.creation_time = row.integer(4);
-  found.last_update_time = row.integer(5);
-  auto tags = on.prepare(experiment_tags_sql);
-  tags.bind(number);
-  while (tags.step()) found.tags[tags.text(0)] = tags.text(1);
-  return found;
-}
-
 std::optional<experiment> experiment_by_id(connection& on, std::int64_t number) {
   auto row = on.prepare(
       "SELECT experiment_id, name, artifact_location, lifecycle_stage, creation_time, "
@@ -136,6 +109,31 @@ experiment insert_experiment(connection& on, std::string_view name,
 
 }  // namespace
 
+std::int64_t experiment_number(std::string_view id) {
+  std::int64_t number = 0;
+  const auto [end, failed] = std::from_chars(id.data(), id.data() + id.size(), number);
+  if (failed != std::errc{} || end != id.data() + id.size()) {
+    throw error(errc::invalid_argument, "experiment.id",
+                "'" + std::string(id) + "' is not a decimal number");
+  }
+  return number;
+}
+
+experiment read_experiment(connection& on, statement& row) {
+  experiment found;
+  const std::int64_t number = row.integer(0);
+  found.id = std::to_string(number);
+  found.name = row.text(1);
+  found.artifact_location = row.text(2);
+  found.stage = row.text(3) == "deleted" ? lifecycle_stage::deleted : lifecycle_stage::active;
+  found.creation_time = row.integer(4);
+  found.last_update_time = row.integer(5);
+  auto tags = on.prepare("SELECT key, value FROM experiment_tags WHERE experiment_id = ?1");
+  tags.bind(number);
+  while (tags.step()) found.tags[tags.text(0)] = tags.text(1);
+  return found;
+}
+
 store::store(const client_options& options)
     : process_(getpid()),
       busy_timeout_(options.busy_timeout),
@@ -164,6 +162,8 @@ store::store(const client_options& options)
   writer_->execute("PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000");
   reader_ = std::make_unique<connection>(path.string(), connection::access::read, false,
                                          options.busy_timeout);
+  // As in MLflow's own connections; ILIKE goes through lower().
+  reader_->execute("PRAGMA case_sensitive_like = 1");
 }
 
 store::~store() {

@@ -38,6 +38,7 @@ class store final : public backend {
   experiment get_or_create_experiment(std::string_view name,
                                       const experiment_options& options) override;
   std::vector<experiment> list_experiments(std::optional<lifecycle_stage> stage) override;
+  page<experiment> search_experiments(const experiment_query& query) override;
   void set_experiment_tag(std::string_view id, std::string_view key,
                           std::string_view value) override;
 
@@ -46,7 +47,7 @@ class store final : public backend {
   void end_run(std::string_view run_id, run_status status,
                std::optional<std::int64_t> ended) override;
   run_record get_run(std::string_view run_id) override;
-  std::vector<run_record> search_runs(const run_query& query) override;
+  page<run_record> search_runs(const run_query& query) override;
 
   void log_metric(std::string_view run_id, std::string_view key, double value, std::int64_t step,
                   std::int64_t timestamp) override;
@@ -58,6 +59,8 @@ class store final : public backend {
   void log_input(std::string_view run_id, const dataset& data,
                  const input_options& options) override;
   std::vector<metric> metric_history(std::string_view run_id, std::string_view key) override;
+  void visit_metric_history(std::string_view run_id, std::string_view key,
+                            const std::function<bool(const metric&)>& visit) override;
 
   // A logged model is made pending, its files are written to its folder, then it is made ready.
   logged_model create_logged_model(std::string_view run_id, const model_options& options) override;
@@ -65,16 +68,19 @@ class store final : public backend {
   void fail_logged_model(const logged_model& model, std::string_view reason) override;
   logged_model get_logged_model(std::string_view model_id) override;
   std::vector<logged_model> list_logged_models(std::string_view run_id) override;
+  page<logged_model> search_logged_models(const logged_model_query& query) override;
 
   registered_model create_registered_model(std::string_view name,
                                            const registered_model_options& options) override;
   registered_model get_registered_model(std::string_view name) override;
   std::vector<registered_model> list_registered_models() override;
+  page<registered_model> search_registered_models(const registered_model_query& query) override;
   model_version register_model(std::string_view name, std::string_view source,
                                const model_version_options& options) override;
   model_version get_model_version(std::string_view name, std::int64_t version) override;
   model_version get_model_version_by_alias(std::string_view name, std::string_view alias) override;
   std::vector<model_version> list_model_versions(std::string_view name) override;
+  page<model_version> search_model_versions(const model_version_query& query) override;
   void set_model_alias(std::string_view name, std::string_view alias,
                        std::int64_t version) override;
   void delete_model_alias(std::string_view name, std::string_view alias) override;

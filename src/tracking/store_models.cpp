@@ -1,5 +1,6 @@
 // Logged models, and the model registry.
 #include "tracking/store.hpp"
+#include "tracking/store_rows.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
 
@@ -27,21 +28,6 @@ error no_such_version(std::string_view name, std::int64_t version) {
           "there is no such version"};
 }
 
-logged_model read_logged_model(connection& on, statement& row) {
-  logged_model model;
-  model.id = row.text(0);
-  model.name = row.text(1);
-  model.uri = "models:/" + model.id;
-  model.artifact_location = row.text(2);
-  model.experiment_id = std::to_string(row.integer(3));
-  model.run_id = row.text(4);
-  model.creation_time = row.integer(5);
-  auto tag = on.prepare("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?1");
-  tag.bind(model.id);
-  while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
-  return model;
-}
-
 std::optional<logged_model> logged_model_by_id(connection& on, std::string_view id) {
   auto row = on.prepare(
       "SELECT model_id, name, artifact_location, experiment_id, source_run_id, "
@@ -65,32 +51,6 @@ std::string model_node(connection& on, const logged_model& model) {
   return record_node_in(on, {.kind = "model", .name = model.name, .version = model.id});
 }
 
-std::optional<registered_model> registered_model_by_name(connection& on, std::string_view name) {
-  registered_model model;
-  {
-    auto row = on.prepare(
-        "SELECT name, description, creation_time, last_updated_time FROM registered_models "
-        "WHERE workspace = 'default' AND name = ?1");
-    if (!row.bind(name).step()) return std::nullopt;
-    model.name = row.text(0);
-    model.description = row.text(1);
-    model.creation_time = row.integer(2);
-    model.last_update_time = row.integer(3);
-  }
-  {
-    auto tag = on.prepare(
-        "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?1");
-    tag.bind(name);
-    while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
-  }
-  auto alias = on.prepare(
-      "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND "
-      "name = ?1");
-  alias.bind(name);
-  while (alias.step()) model.aliases[alias.text(0)] = alias.integer(1);
-  return model;
-}
-
 void insert_registered_model(connection& on, std::string_view name,
                              const registered_model_options& options) {
   const std::int64_t now = unix_millis();
@@ -106,38 +66,6 @@ void insert_registered_model(connection& on, std::string_view name,
         .bind(key, value, name)
         .run();
   }
-}
-
-model_version read_version(connection& on, statement& row) {
-  model_version version;
-  version.name = row.text(0);
-  version.version = row.integer(1);
-  version.source = row.text(2);
-  version.run_id = row.text(3);
-  version.status = row.text(4);
-  version.description = row.text(5);
-  version.creation_time = row.integer(6);
-  version.last_update_time = row.integer(7);
-  const std::string stored = row.is_null(8) ? version.source : row.text(8);
-  const auto folder = local_folder(stored);
-  version.location = folder ? folder->string() : stored;
-  {
-    auto tag = on.prepare(
-        "SELECT key, value FROM model_version_tags WHERE workspace = 'default' AND name = ?1 AND "
-        "version = ?2");
-    tag.bind(version.name, version.version);
-    while (tag.step()) version.tags[tag.text(0)] = tag.text(1);
-  }
-  auto alias = on.prepare(
-      "SELECT alias FROM registered_model_aliases WHERE workspace = 'default' AND name = ?1 AND "
-      "version = ?2 ORDER BY alias");
-  alias.bind(version.name, version.version);
-  while (alias.step()) version.aliases.push_back(alias.text(0));
-  auto stage = on.prepare(
-      "SELECT current_stage FROM model_versions WHERE workspace = 'default' AND name = ?1 AND "
-      "version = ?2");
-  if (stage.bind(version.name, version.version).step()) version.stage = read_stage(stage.text(0));
-  return version;
 }
 
 // Deleted versions stay in the table, as MLflow leaves them.
@@ -223,6 +151,79 @@ void note_version(connection& on, const logged_model& model, std::string_view na
 }
 
 }  // namespace
+
+logged_model read_logged_model(connection& on, statement& row) {
+  logged_model model;
+  model.id = row.text(0);
+  model.name = row.text(1);
+  model.uri = "models:/" + model.id;
+  model.artifact_location = row.text(2);
+  model.experiment_id = std::to_string(row.integer(3));
+  model.run_id = row.text(4);
+  model.creation_time = row.integer(5);
+  auto tag = on.prepare("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?1");
+  tag.bind(model.id);
+  while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
+  return model;
+}
+
+std::optional<registered_model> registered_model_by_name(connection& on, std::string_view name) {
+  registered_model model;
+  {
+    auto row = on.prepare(
+        "SELECT name, description, creation_time, last_updated_time FROM registered_models "
+        "WHERE workspace = 'default' AND name = ?1");
+    if (!row.bind(name).step()) return std::nullopt;
+    model.name = row.text(0);
+    model.description = row.text(1);
+    model.creation_time = row.integer(2);
+    model.last_update_time = row.integer(3);
+  }
+  {
+    auto tag = on.prepare(
+        "SELECT key, value FROM registered_model_tags WHERE workspace = 'default' AND name = ?1");
+    tag.bind(name);
+    while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
+  }
+  auto alias = on.prepare(
+      "SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' AND "
+      "name = ?1");
+  alias.bind(name);
+  while (alias.step()) model.aliases[alias.text(0)] = alias.integer(1);
+  return model;
+}
+
+model_version read_version(connection& on, statement& row) {
+  model_version version;
+  version.name = row.text(0);
+  version.version = row.integer(1);
+  version.source = row.text(2);
+  version.run_id = row.text(3);
+  version.status = row.text(4);
+  version.description = row.text(5);
+  version.creation_time = row.integer(6);
+  version.last_update_time = row.integer(7);
+  const std::string stored = row.is_null(8) ? version.source : row.text(8);
+  const auto folder = local_folder(stored);
+  version.location = folder ? folder->string() : stored;
+  {
+    auto tag = on.prepare(
+        "SELECT key, value FROM model_version_tags WHERE workspace = 'default' AND name = ?1 AND "
+        "version = ?2");
+    tag.bind(version.name, version.version);
+    while (tag.step()) version.tags[tag.text(0)] = tag.text(1);
+  }
+  auto alias = on.prepare(
+      "SELECT alias FROM registered_model_aliases WHERE workspace = 'default' AND name = ?1 AND "
+      "version = ?2 ORDER BY alias");
+  alias.bind(version.name, version.version);
+  while (alias.step()) version.aliases.push_back(alias.text(0));
+  auto stage = on.prepare(
+      "SELECT current_stage FROM model_versions WHERE workspace = 'default' AND name = ?1 AND "
+      "version = ?2");
+  if (stage.bind(version.name, version.version).step()) version.stage = read_stage(stage.text(0));
+  return version;
+}
 
 // --- logged models -------------------------------------------------------------------------------
 

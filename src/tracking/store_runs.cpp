@@ -1,6 +1,7 @@
 // Runs: their life, metrics, parameters, tags and inputs.
 #include "tracking/run_start.hpp"
 #include "tracking/store.hpp"
+#include "tracking/store_rows.hpp"
 #include "tracking/stored_value.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"
@@ -71,69 +72,6 @@ void put_tag(connection& on, std::string_view run_id, std::string_view key,
   }
 }
 
-constexpr std::string_view run_columns =
-    "run_uuid, experiment_id, name, user_id, status, lifecycle_stage, start_time, end_time, "
-    "artifact_uri";
-
-run_record read_run_row(statement& row) {
-  run_record run;
-  run.id = row.text(0);
-  run.experiment_id = std::to_string(row.integer(1));
-  run.name = row.text(2);
-  run.user = row.text(3);
-  run.status = parse_run_status(row.text(4));
-  run.stage = row.text(5) == "deleted" ? lifecycle_stage::deleted : lifecycle_stage::active;
-  run.start_time = row.integer(6);
-  run.end_time = row.optional_integer(7);
-  run.artifact_uri = row.text(8);
-  return run;
-}
-
-void read_run_details(connection& on, run_record& run) {
-  {
-    auto row = on.prepare(
-        "SELECT key, value, step, timestamp, is_nan FROM latest_metrics WHERE run_uuid = ?1");
-    row.bind(run.id);
-    while (row.step()) {
-      std::string key = row.text(0);
-      run.metrics[key] = {key, from_stored(row.real(1), row.integer(4) != 0), row.integer(2),
-                          row.integer(3)};
-    }
-  }
-  {
-    auto row = on.prepare("SELECT key, value FROM params WHERE run_uuid = ?1");
-    row.bind(run.id);
-    while (row.step()) run.params[row.text(0)] = row.text(1);
-  }
-  {
-    auto row = on.prepare("SELECT key, value FROM tags WHERE run_uuid = ?1");
-    row.bind(run.id);
-    while (row.step()) run.tags[row.text(0)] = row.text(1);
-  }
-  {
-    auto row = on.prepare(
-        "SELECT d.name, d.digest, d.dataset_source_type, d.dataset_source, d.dataset_schema, "
-        "d.dataset_profile, i.input_uuid FROM inputs i JOIN datasets d ON d.dataset_uuid = "
-        "i.source_id WHERE i.source_type = 'DATASET' AND i.destination_type = 'RUN' AND "
-        "i.destination_id = ?1 ORDER BY i.rowid");
-    row.bind(run.id);
-    while (row.step()) {
-      dataset_input& input = run.inputs.emplace_back();
-      input.dataset = {row.text(0), row.text(1), row.text(2),
-                       row.text(3), row.text(4), row.text(5)};
-      auto tag = on.prepare("SELECT name, value FROM input_tags WHERE input_uuid = ?1");
-      const std::string input_id = row.text(6);
-      tag.bind(input_id);
-      while (tag.step()) input.tags[tag.text(0)] = tag.text(1);
-    }
-  }
-  auto row = on.prepare(
-      "SELECT destination_id FROM inputs WHERE source_type = 'RUN_OUTPUT' AND source_id = ?1 AND "
-      "destination_type = 'MODEL_OUTPUT' ORDER BY rowid");
-  row.bind(run.id);
-  while (row.step()) run.model_ids.push_back(row.text(0));
-}
-
 std::optional<run_record> run_by_id(connection& on, std::string_view run_id) {
   std::optional<run_record> run;
   {
@@ -143,7 +81,7 @@ std::optional<run_record> run_by_id(connection& on, std::string_view run_id) {
     if (!row.bind(run_id).step()) return std::nullopt;
     run = read_run_row(row);
   }
-  read_run_details(on, *run);
+  read_run_details(on, {&*run, 1});
   return run;
 }
 
@@ -220,52 +158,6 @@ run_record store::get_run(std::string_view run_id) {
   return *std::move(run);
 }
 
-std::vector<run_record> store::search_runs(const run_query& query) {
-  std::string sql = "SELECT " + std::string(run_columns) + " FROM runs WHERE ";
-  std::vector<std::string> values;
-  const auto bound = [&values](std::string_view value) {
-    values.emplace_back(value);
-    return "?" + std::to_string(values.size());
-  };
-  if (query.experiment_ids.empty()) {
-    sql +=
-        "experiment_id IN (SELECT experiment_id FROM experiments WHERE lifecycle_stage = 'active')";
-  } else {
-    sql += "CAST(experiment_id AS TEXT) IN (";
-    for (std::size_t i = 0; i < query.experiment_ids.size(); ++i) {
-      sql += (i == 0 ? "" : ", ") + bound(query.experiment_ids[i]);
-    }
-    sql += ")";
-  }
-  if (query.status) sql += " AND status = " + bound(to_string(*query.status));
-  if (query.stage) sql += " AND lifecycle_stage = " + bound(to_string(*query.stage));
-  for (const auto& [key, value] : query.tags) {
-    sql += " AND EXISTS (SELECT 1 FROM tags WHERE tags.run_uuid = runs.run_uuid AND tags.key = " +
-           bound(key);
-    sql += " AND tags.value = " + bound(value) + ")";
-  }
-  sql += query.order == run_order::newest_first ? " ORDER BY start_time DESC, run_uuid"
-                                                : " ORDER BY start_time, run_uuid";
-  // SQLite reads a negative LIMIT as none.
-  constexpr std::size_t most = std::numeric_limits<std::int64_t>::max();
-  sql += " LIMIT " + std::to_string(std::min(query.limit, most)) + " OFFSET " +
-         std::to_string(std::min(query.offset, most));
-
-  return reading([&](connection& on) {
-    std::vector<run_record> runs;
-    {
-      const connection::once prepared(on, sql);
-      statement row = prepared.use();
-      for (std::size_t i = 0; i < values.size(); ++i) {
-        row.bind_one(static_cast<int>(i) + 1, std::string_view(values[i]));
-      }
-      while (row.step()) runs.push_back(read_run_row(row));
-    }
-    for (run_record& run : runs) read_run_details(on, run);
-    return runs;
-  });
-}
-
 void store::log_metric(std::string_view run_id, std::string_view key, double value,
                        std::int64_t step, std::int64_t timestamp) {
   writing([&](connection& on) {
@@ -295,27 +187,6 @@ void store::delete_tag(std::string_view run_id, std::string_view key) {
     if (on.changes() == 0) {
       throw error(errc::not_found, "tag '" + std::string(key) + "'", "the run has no such tag");
     }
-  });
-}
-
-std::vector<metric> store::metric_history(std::string_view run_id, std::string_view key) {
-  check_text("run.id", run_id);
-  check_text("metric.key", key);
-  return reading([&](connection& on) {
-    {
-      auto run = on.prepare("SELECT 1 FROM runs WHERE run_uuid = ?1");
-      if (!run.bind(run_id).step()) throw no_such_run(run_id);
-    }
-    std::vector<metric> points;
-    auto row = on.prepare(
-        "SELECT value, step, timestamp, is_nan FROM metrics WHERE run_uuid = ?1 AND key = ?2 "
-        "ORDER BY timestamp, step, value");
-    row.bind(run_id, key);
-    while (row.step()) {
-      points.push_back({std::string(key), from_stored(row.real(0), row.integer(3) != 0),
-                        row.integer(1), row.integer(2)});
-    }
-    return points;
   });
 }
 

@@ -115,7 +115,7 @@ int read(const std::string& uri, const std::string& name) {
                        {"stage", to_string(found->stage)}};
   for (const experiment& e : c.list_experiments(std::nullopt)) out["experiments"].push_back(e.name);
   for (const run_record& r :
-       c.search_runs({.experiment_ids = {found->id}, .order = run_order::oldest_first})) {
+       c.search_runs({.experiment_ids = {found->id}, .order_by = {"start_time ASC"}})) {
     mz::json one = {{"id", r.id},
                     {"name", r.name},
                     {"status", to_string(r.status)},

@@ -27,7 +27,7 @@ class tracked_run : public testing::Test {
   client client_{client_options{.uri = db_, .user = "tester"}};
 };
 
-std::vector<std::string> ids(const std::vector<run_record>& runs) {
+std::vector<std::string> ids(const page<run_record>& runs) {
   std::vector<std::string> out;
   for (const run_record& r : runs) out.push_back(r.id);
   return out;
@@ -445,14 +445,18 @@ TEST_F(tracked_run, runs_are_searched) {
   auto c = client_.start_run("two", {.start_time = 3000});
   b.fail();
   EXPECT_THAT(ids(client_.search_runs()), ElementsAre(c.id(), b.id(), a.id()));
-  EXPECT_THAT(ids(client_.search_runs({.order = run_order::oldest_first})),
+  EXPECT_THAT(ids(client_.search_runs({.order_by = {"start_time ASC"}})),
               ElementsAre(a.id(), b.id(), c.id()));
   EXPECT_THAT(ids(client_.search_runs({.experiment_ids = {a.experiment_id()}})),
               ElementsAre(b.id(), a.id()));
   EXPECT_THAT(ids(client_.search_runs({.status = run_status::failed})), ElementsAre(b.id()));
   EXPECT_THAT(ids(client_.search_runs({.tags = {{"k", "v"}}})), ElementsAre(b.id()));
-  EXPECT_THAT(ids(client_.search_runs({.limit = 1, .offset = 1})), ElementsAre(b.id()));
-  EXPECT_THAT(client_.search_runs({.experiment_ids = {"' OR 1=1 --"}}), IsEmpty());
+  const auto first = client_.search_runs({.max_results = 1});
+  EXPECT_THAT(ids(first), ElementsAre(c.id()));
+  EXPECT_THAT(ids(client_.search_runs({.max_results = 1, .page_token = first.next_page_token})),
+              ElementsAre(b.id()));
+  EXPECT_ERROR(errc::invalid_argument, "experiment_ids",
+               client_.search_runs({.experiment_ids = {"' OR 1=1 --"}}));
 }
 
 TEST(run_status, reads_what_it_writes) {

@@ -99,7 +99,7 @@ int read_store(const std::string& db, const std::string& experiment) {
   mz::json out;
   out["experiment"] = {{"id", found->id}, {"tags", found->tags}};
   for (const run_record& r :
-       c.search_runs({.experiment_ids = {found->id}, .order = run_order::oldest_first})) {
+       c.search_runs({.experiment_ids = {found->id}, .order_by = {"start_time ASC"}})) {
     mz::json one = {{"id", r.id},         {"name", r.name}, {"status", to_string(r.status)},
                     {"params", r.params}, {"tags", r.tags}, {"user", r.user}};
     for (const auto& [key, latest] : r.metrics) {

@@ -302,19 +302,27 @@ void bind_client(py::module_& module) {
           py::arg("run_id"), no_gil())
       .def(
           "search_runs",
-          [](const client& self, std::vector<std::string> experiment_ids,
-             const std::optional<std::string>& status, std::map<std::string, std::string> tags,
-             std::size_t limit, std::size_t offset) {
+          [](const client& self, std::vector<std::string> experiment_ids, std::string filter,
+             std::vector<std::string> order_by, const std::optional<std::string>& status,
+             std::map<std::string, std::string> tags, std::size_t max_results) {
             run_query query{.experiment_ids = std::move(experiment_ids),
-                            .tags = std::move(tags),
-                            .limit = limit,
-                            .offset = offset};
+                            .filter = std::move(filter),
+                            .order_by = std::move(order_by),
+                            .tags = std::move(tags)};
             if (status) query.status = parse_run_status(*status);
-            return self.search_runs(query);
+            std::vector<run_record> found;
+            do {
+              query.max_results = std::min<std::size_t>(max_results - found.size(), 10'000);
+              page<run_record> next = self.search_runs(query);
+              std::move(next.items.begin(), next.items.end(), std::back_inserter(found));
+              query.page_token = std::move(next.next_page_token);
+            } while (!query.page_token.empty() && found.size() < max_results);
+            return found;
           },
           py::kw_only(), py::arg("experiment_ids") = std::vector<std::string>{},
+          py::arg("filter") = "", py::arg("order_by") = std::vector<std::string>{},
           py::arg("status") = py::none(), py::arg("tags") = std::map<std::string, std::string>{},
-          py::arg("limit") = 1000, py::arg("offset") = 0, no_gil())
+          py::arg("max_results") = 1000, no_gil())
       .def(
           "metric_history",
           [](const client& self, const std::string& id, const std::string& key) {

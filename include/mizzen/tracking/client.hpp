@@ -5,6 +5,7 @@
 #include <mizzen/core/log.hpp>
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/run.hpp>
+#include <mizzen/tracking/search.hpp>
 #include <mizzen/tracking/server_options.hpp>
 #include <mizzen/tracking/types.hpp>
 #include <mizzen/tracking/writer.hpp>
@@ -14,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,18 +55,6 @@ struct client_options {
   // Told about what cannot be thrown: points that were refused or rejected, a store that cannot be
   // reached, a run that could not be ended by its destructor, calls of a server that are repeated.
   logger log = {};
-};
-
-enum class run_order { newest_first, oldest_first };  // by start time, then id
-
-struct run_query {
-  std::vector<std::string> experiment_ids = {};  // empty: all active experiments
-  std::optional<run_status> status = std::nullopt;
-  string_map tags = {};                                            // must be equal
-  std::optional<lifecycle_stage> stage = lifecycle_stage::active;  // nullopt: both
-  run_order order = run_order::newest_first;
-  std::size_t limit = 1000;
-  std::size_t offset = 0;
 };
 
 struct experiment_options {
@@ -119,6 +109,9 @@ class client {
   // By id. stage nullopt: active and deleted.
   std::vector<experiment> list_experiments(
       std::optional<lifecycle_stage> stage = lifecycle_stage::active) const;
+  // Throws error(invalid_argument): a filter, order or page token that cannot be read. So do the
+  // searches below.
+  page<experiment> search_experiments(const experiment_query& query = {}) const;
   void set_experiment_tag(std::string_view id, std::string_view key, std::string_view value);
 
   void delete_experiment_tag(std::string_view id, std::string_view key);
@@ -138,7 +131,7 @@ class client {
   run resume_run(std::string_view run_id);
   // Throws error(not_found).
   run_record get_run(std::string_view run_id) const;
-  std::vector<run_record> search_runs(const run_query& query = {}) const;
+  page<run_record> search_runs(const run_query& query = {}) const;
   void rename_run(std::string_view run_id, std::string_view name);
   // Into MLflow's recycle bin and back. A deleted run can be read, not written.
   void delete_run(std::string_view run_id);
@@ -146,9 +139,14 @@ class client {
   // All points of one metric by timestamp, then step, then value, as MLflow orders them. Empty if
   // there are none; throws error(not_found) if there is no such run.
   std::vector<metric> metric_history(std::string_view run_id, std::string_view key) const;
+  // As above, point by point in bounded memory, of one moment, however long it takes; visit may use
+  // this client. It ends when visit returns false.
+  void visit_metric_history(std::string_view run_id, std::string_view key,
+                            const std::function<bool(const metric&)>& visit) const;
   // Logged models of a run, oldest first; one by its id ("m-…").
   std::vector<logged_model> list_logged_models(std::string_view run_id) const;
   logged_model get_logged_model(std::string_view model_id) const;
+  page<logged_model> search_logged_models(const logged_model_query& query = {}) const;
   void set_logged_model_tag(std::string_view model_id, std::string_view key,
                             std::string_view value);
   void delete_logged_model_tag(std::string_view model_id, std::string_view key);
@@ -175,6 +173,7 @@ class client {
                                            const registered_model_options& options = {});
   registered_model get_registered_model(std::string_view name) const;
   std::vector<registered_model> list_registered_models() const;
+  page<registered_model> search_registered_models(const registered_model_query& query = {}) const;
   // Makes the next version of a registered model, and the registered model if need be. Recorded in
   // the lineage graph (model or run -> model_version, "registered").
   model_version register_model(std::string_view name, const logged_model& model,
@@ -186,6 +185,7 @@ class client {
   model_version get_model_version_by_alias(std::string_view name, std::string_view alias) const;
   // Newest first.
   std::vector<model_version> list_model_versions(std::string_view name) const;
+  page<model_version> search_model_versions(const model_version_query& query = {}) const;
   // Points an alias ("champion") at a version, from wherever it pointed. "latest" and "v1" forms
   // are reserved by MLflow.
   void set_model_alias(std::string_view name, std::string_view alias, std::int64_t version);

@@ -210,10 +210,11 @@ class Client:
         self,
         *,
         experiment_ids: Iterable[str] = ...,
+        filter: str = "",
+        order_by: Iterable[str] = ...,
         status: str | None = None,
         tags: Mapping[str, str] = ...,
-        limit: int = 1000,
-        offset: int = 0,
+        max_results: int = 1000,
     ) -> list[RunRecord]: ...
     def metric_history(self, run_id: str, key: str) -> list[Metric]: ...
     def create_registered_model(

@@ -139,6 +139,13 @@ std::string_view bare_key(std::string_view text) {
   return without_backticks(text);
 }
 
+// The keys of runs that MLflow takes for others, also those of metrics, parameters and tags.
+std::string_view without_alias(std::string_view key) {
+  if (key == "created" || key == "Created") return "start_time";
+  if (key == "run name" || key == "Run name" || key == "Run Name") return "run_name";
+  return key;
+}
+
 constexpr std::string_view operator_names[] = {
     "=", "!=", ">", ">=", "<", "<=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"};
 
@@ -385,7 +392,7 @@ class filter_parser {
       }
       made.key = key;
     } else {
-      made.key = key;
+      made.key = of_ == entity::run ? without_alias(key) : key;
     }
   }
 
@@ -719,7 +726,7 @@ order_term parse_order(entity of, std::string_view text, std::size_t index) {
     key = bare_key(key);
   }
   if (term.kind != field_kind::attribute) {
-    term.key = key;
+    term.key = without_alias(key);
     return term;
   }
   const attribute* found = find_attribute(of, key, true);

@@ -48,7 +48,7 @@ def write_corpus(path, rng, runs=250):
     for n, run in enumerate(ids):
         end = None if rng.random() < 0.3 else rng.choice([10, 20, 30 + n])
         many("INSERT INTO runs VALUES (?,?,'LOCAL','','',?,?,?,?,'',?,?,?,NULL)",
-             [(run, rng.choice(TEXTS), rng.choice(["ann", "Ann", "bob", None]), rng.choice(STATUSES),
+             [(run, rng.choice(TEXTS), rng.choice(["ann", "Ann", "bob", "b%b"]), rng.choice(STATUSES),
                rng.choice([1, 2, 3, n]), end, stage(), rng.choice([f"/a/{n}", None, "/a/%"]), rng.randint(0, 3))])
         many("INSERT INTO latest_metrics VALUES (?,?,?,?,?,?)",
              [(k, 0.0 if math.isnan(v) else v, 5, 0, math.isnan(v), run)
@@ -117,13 +117,14 @@ class Generator:
         "logged_models": ["name", "model_id", "model_type", "status", "source_run_id", "creation_timestamp", "creation_time",
                           "last_updated_timestamp", "creation_timestamp_ms", "experiment_id", "nothing"],
     }
+    GOOD = {"runs": 11, "experiments": 4, "registered_models": 1, "model_versions": 4, "logged_models": 10}
     PREFIXES = {
         "runs": ["metrics", "metric", "params", "param", "parameter", "parameters", "tags", "tag", "`tags`", "dataset", "datasets"],
         "experiments": ["tags", "tag", "params"],
         "registered_models": ["tags", "tag", "metrics"],
         "model_versions": ["tags", "tag", "params"],
         "logged_models": ["metrics", "params", "tags", "tag"],
-    }
+    }  # the last of each is wrong, but for runs
 
     def __init__(self, rng, ids, names, models):
         self.rng, self.ids, self.names, self.models = rng, ids, names, models
@@ -139,7 +140,7 @@ class Generator:
         style = self.rng.random()
         if re.fullmatch(r"\w+", key) and style < 0.5:
             return key
-        if style < 0.15:
+        if style < 0.06:
             return key
         return f'"{key}"' if style > 0.7 and '"' not in key or "`" in key else f"`{key}`"
 
@@ -152,8 +153,9 @@ class Generator:
         return value
 
     def number(self):
-        return self.rng.choice(["0", "1", "-1.5", "0.5", ".5", "1.", "1e-9", "1e300", "1E5", "2", "3", "10", "30", "6", "007", "1e999",
-                                "99999999999999999999", "-0", "0x10", "1e+5", "+1", "1_0", "5abc", "nan", "inf"])
+        if self.rng.random() < 0.06:
+            return self.rng.choice(["99999999999999999999", "0x10", "1e+5", "+1", "1_0", "5abc", "1.5abc", "nan", "inf"])
+        return self.rng.choice(["0", "1", "2", "3", "5", "6", "10", "30", "007", "-0", "-1.5", "0.5", ".5", "1.", "1e-9", "1e300", "1E5", "1e999"])
 
     def listed(self, what):
         rng = self.rng
@@ -166,22 +168,24 @@ class Generator:
     def clause(self, what):
         rng = self.rng
         if rng.random() < 0.4:
-            name = rng.choice(self.ATTRIBUTES[what])
-            prefix = rng.random()
+            names = self.ATTRIBUTES[what]
+            name = rng.choice(names if rng.random() < 0.15 else names[:self.GOOD[what]])
+            prefix = rng.random() if rng.random() < 0.3 else 1
             name = ("attributes." if prefix < 0.15 else "attribute." if prefix < 0.3 else "attr." if prefix < 0.35 else "") + name
             kind = "number" if re.search("time|Created|created|version_n", name) else "text"
         elif what in ("registered_models", "model_versions") and rng.random() < 0.15:
             return f"tags.`{PROMPT}` {rng.choice(['=', '!='])} {rng.choice(['true', 'false', 'True'])!r}"
         else:
-            prefix = rng.choice(self.PREFIXES[what])
+            prefix = rng.choice(self.PREFIXES[what] if what == "runs" or rng.random() < 0.1 else self.PREFIXES[what][:-1])
             if prefix.startswith("dataset"):
                 name, kind = f"{prefix}.{rng.choice(['name', 'digest', 'context', 'size'])}", "text"
             else:
                 name, kind = f"{prefix}.{self.key()}", "number" if prefix.startswith("metric") else "text"
         choice = rng.random()
-        if choice < 0.12:
+        if choice < (0.12 if name.startswith(("tag", "param")) and what in ("runs", "experiments") else 0.01):
             return f"{name} {rng.choice(['IS NULL', 'IS NOT NULL', 'is null', 'is not null', 'IS NOT  NULL'])}"
-        if choice < 0.25:
+        lists = "run_id" in name or "name" in name and "run" not in name or "dataset" in name or "experiment_id" in name or what == "logged_models"
+        if choice < (0.4 if lists and kind == "text" else 0.01):
             return f"{name} {rng.choice(['IN', 'NOT IN', 'in', 'not in', 'NOT  IN'])} {self.listed(what)}"
         if rng.random() < 0.04:
             kind = "text" if kind == "number" else "number"
@@ -210,11 +214,11 @@ class Generator:
         for _ in range(rng.choice([0, 0, 1, 1, 2, 4])):
             text += rng.choice([" AND ", " AND ", " and ", "\nAND\t", " ", " AND AND ", " OR "] if rng.random() < 0.2 else [" AND "])
             text += self.clause(what)
-        return self.mutate(text) if rng.random() < 0.2 else text
+        return self.mutate(text) if rng.random() < 0.15 else text
 
     def order(self, what):
         rng = self.rng
-        name = rng.choice(self.ATTRIBUTES[what])
+        name = rng.choice(self.ATTRIBUTES[what][:-1])
         if what == "logged_models":
             one = {"field_name": name if rng.random() < 0.5 else f"metrics.{rng.choice(KEYS[:8])}", "ascending": rng.random() < 0.5}
             if rng.random() < 0.3:
@@ -224,7 +228,7 @@ class Generator:
             name = f"{rng.choice(self.PREFIXES[what])}.{self.key()}"
         elif rng.random() < 0.3:
             name = rng.choice(["attribute.", "attributes."]) + name
-        text = name + rng.choice(["", " ASC", " DESC", " asc", " desc", "  desc", " DESC NULLS LAST", " down"] if rng.random() < 0.5 else ["", " ASC", " DESC"])
+        text = name + rng.choice(["", " asc", " desc", "  desc", " DESC NULLS LAST", " down"] if rng.random() < 0.15 else ["", " ASC", " DESC"])
         return self.mutate(text) if rng.random() < 0.05 else text
 
     def search(self):

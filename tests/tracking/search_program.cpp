@@ -2,6 +2,7 @@
 //   search_program STORE
 //   {"what": "runs", "filter": "…", "order_by": […], "max_results": 3, "page_token": "…", …}
 //   {"ids": […], "token": "…"} or {"error": "…", "code": "…"}
+#include <mizzen/core/error.hpp>
 #include <mizzen/core/json.hpp>
 #include <mizzen/tracking.hpp>
 

@@ -178,7 +178,7 @@ class Generator:
         else:
             prefix = rng.choice(self.PREFIXES[what] if what == "runs" or rng.random() < 0.1 else self.PREFIXES[what][:-1])
             if prefix.startswith("dataset"):
-                name, kind = f"{prefix}.{rng.choice(['name', 'digest', 'context', 'size'])}", "text"
+                name, kind = f"{prefix}.{rng.choice(['name', 'digest', 'context'] if rng.random() < 0.95 else ['size'])}", "text"
             else:
                 name, kind = f"{prefix}.{self.key()}", "number" if prefix.startswith("metric") else "text"
         choice = rng.random()
@@ -218,14 +218,15 @@ class Generator:
 
     def order(self, what):
         rng = self.rng
-        name = rng.choice(self.ATTRIBUTES[what][:-1])
+        names = self.ATTRIBUTES[what]
+        name = rng.choice(names[:-1] if rng.random() < 0.1 else names[:9] if what == "runs" else names[:6])
         if what == "logged_models":
             one = {"field_name": name if rng.random() < 0.5 else f"metrics.{rng.choice(KEYS[:8])}", "ascending": rng.random() < 0.5}
             if rng.random() < 0.3:
                 one["dataset_name"] = rng.choice(["train", "test", "none"])
             return one
         if rng.random() < 0.6 and what == "runs" or rng.random() < 0.1:
-            name = f"{rng.choice(self.PREFIXES[what])}.{self.key()}"
+            name = f"{rng.choice(self.PREFIXES[what][:9])}.{self.key()}"
         elif rng.random() < 0.3:
             name = rng.choice(["attribute.", "attributes."]) + name
         text = name + rng.choice(["", " asc", " desc", "  desc", " DESC NULLS LAST", " down"] if rng.random() < 0.15 else ["", " ASC", " DESC"])

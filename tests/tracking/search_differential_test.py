@@ -282,12 +282,21 @@ class Peer:
 
 
 def unquoted(text):
-    return re.sub(r"'(?:''|\\'|[^'])*'|\"(?:\"\"|\\\"|[^\"])*\"|`[^`]*`", "", text)
+    return re.sub(r"'(?:''|\\'|[^'])*'|\"(?:\"\"|\\\"|[^\"])*\"|`[^`]*`", "q", text)
 
 
 def is_accident(asked):
-    orders = [o for o in asked.get("order_by", []) if isinstance(o, str)]
-    return any(ACCIDENTS.search(unquoted(text)) for text in [asked.get("filter", ""), *orders])
+    filter_ = unquoted(asked.get("filter", ""))
+    orders = [unquoted(o) for o in asked.get("order_by", []) if isinstance(o, str)]
+    if any(ACCIDENTS.search(text) for text in [filter_, *orders]):
+        return True
+    # Two operands side by side, which SQL takes for a name and its alias.
+    words = re.findall(r"[\w.]+|[<>=!~]+|[(),]", filter_)
+    operand = [re.match(r"[\w.]", w) and w.upper() not in ("AND", "IN", "NOT", "IS", "NULL", "LIKE", "ILIKE") for w in words]
+    if any(operand[i] and operand[i + 1] for i in range(len(words) - 1)):
+        return True
+    # Lists of logged models that hold numbers or bytes.
+    return asked["what"] == "logged_models" and bool(re.search(r"[(,]\s*(?:bq|\d+)\s*[,)]", filter_))
 
 
 def main():

@@ -64,7 +64,7 @@ int write(const std::string& uri) {
                     .profile = R"({"num_rows": 1797})"},
                    {.context = "training"});
   parent.log_text("hello\n", "notes/hello.txt");
-  parent.log_json({{"a", {1, 2, 3}}}, "notes/odd näme +odd name %41?.json=.json");
+  parent.log_json({{"a", {1, 2, 3}}}, "notes/odd näme +plus=name.json");
   parent.log_text("gone", "gone/soon.txt");
   parent.delete_artifacts("gone");
   const auto folder =

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <fcntl.h>
+#include <iterator>
 #include <map>
 #include <pthread.h>
 #include <unistd.h>
@@ -167,8 +168,8 @@ drain::drain(options chosen, std::vector<drain_sink> sinks) : options_(std::move
     lanes_.push_back(std::make_unique<lane>(std::move(each), lanes_.size()));
     lanes_.back()->wants_own = lanes_.back()->wants(options_.log.about);
   }
+  wal_folder::clear_unmade(options_.log.directory);
   adopt();
-  if (!orphans_.empty()) start();
 }
 
 std::shared_ptr<drain> drain::make(options chosen, std::vector<drain_sink> sinks) {
@@ -219,45 +220,58 @@ void drain::start() {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
+// Logs are taken by a lock on their folders: by one process, and one thread of it.
 void drain::adopt() {
-  wal_folder::clear_unmade(options_.log.directory);
+  std::deque<std::unique_ptr<orphan_source>> found;
   for (const auto& path : wal_folder::list(options_.log.directory)) {
     try {
-      auto folder = wal_folder::take(path);
-      if (!folder) continue;
-      auto orphan = std::make_unique<orphan_source>(lanes_.size(), std::move(*folder));
-      for (const auto& each : orphan->folder.segments()) {
-        try {
-          if (auto segment = wal_segment::open(each)) {
-            orphan->segments.push_back(std::move(segment));
-          }
-        } catch (const error& e) {
-          if (e.code() != errc::data_loss) throw;
-          auto aside = each;
-          aside += ".damaged";
-          std::error_code ignored;
-          std::filesystem::rename(each, aside, ignored);
-          last_error_ = e.what();
-          options_.report.log(log_level::error, "tracking",
-                              "a segment of a log was set aside, because it cannot be read",
-                              {{"file", aside.string()}, {"error", e.what()}});
-        }
-      }
-      if (orphan->segments.empty()) {
-        orphan->folder.remove();
-        continue;
-      }
-      for (const auto& each : lanes_) {
-        orphan->wanted.push_back(each->wants(orphan->segments[0]->header().about));
-      }
-      orphans_.push_back(std::move(orphan));
+      if (auto orphan = take_over(path)) found.push_back(std::move(orphan));
     } catch (const std::exception& e) {
+      // Said once, as each read looks for logs.
+      const std::scoped_lock lock(mutex_);
+      if (!untakeable_.insert(path).second) continue;
       last_error_ = e.what();
       options_.report.log(log_level::error, "tracking", "a log that was left cannot be taken over",
                           {{"log", path.string()}, {"error", e.what()}});
     }
   }
-  adopting_ = adopting_all_ = orphans_.size();
+  if (found.empty()) return;
+  const std::scoped_lock lock(mutex_);
+  adopting_ += found.size();
+  adopting_all_ += found.size();
+  std::move(found.begin(), found.end(), std::back_inserter(found_orphans_));
+  if (!thread_) start();
+}
+
+// The log in a folder, if its process is dead and it holds anything.
+std::unique_ptr<drain::orphan_source> drain::take_over(const std::filesystem::path& path) {
+  auto folder = wal_folder::take(path);
+  if (!folder) return nullptr;
+  auto orphan = std::make_unique<orphan_source>(lanes_.size(), std::move(*folder));
+  for (const auto& each : orphan->folder.segments()) {
+    try {
+      if (auto segment = wal_segment::open(each)) orphan->segments.push_back(std::move(segment));
+    } catch (const error& e) {
+      if (e.code() != errc::data_loss) throw;
+      auto aside = each;
+      aside += ".damaged";
+      std::error_code ignored;
+      std::filesystem::rename(each, aside, ignored);
+      options_.report.log(log_level::error, "tracking",
+                          "a segment of a log was set aside, because it cannot be read",
+                          {{"file", aside.string()}, {"error", e.what()}});
+      const std::scoped_lock lock(mutex_);
+      last_error_ = e.what();
+    }
+  }
+  if (orphan->segments.empty()) {
+    orphan->folder.remove();
+    return nullptr;
+  }
+  for (const auto& each : lanes_) {
+    orphan->wanted.push_back(each->wants(orphan->segments[0]->header().about));
+  }
+  return orphan;
 }
 
 bool drain::flush(deadline until, upto which) {
@@ -265,6 +279,7 @@ bool drain::flush(deadline until, upto which) {
     throw error(errc::failed_precondition, "flush",
                 "the client was made before fork(); make one in the child process");
   }
+  adopt();
   wal* const log = log_;
   const std::uint64_t target = log != nullptr ? log->tail() : 0;
   std::unique_lock lock(mutex_);
@@ -326,6 +341,11 @@ void drain::run() noexcept {
     const std::uint64_t seen = log != nullptr ? log->tail() : 0;
     if (hurry) {
       for (auto& each : lanes_) each->not_before = {};
+    }
+    {
+      const std::scoped_lock lock(mutex_);
+      std::move(found_orphans_.begin(), found_orphans_.end(), std::back_inserter(orphans_));
+      found_orphans_.clear();
     }
     bool more = false;
     try {

@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -74,8 +75,8 @@ class drain {
   wal& log();
 
   enum class upto { required_sinks, all_sinks };
-  // Waits until what was appended before, and what dead processes had left, is in the sinks. False:
-  // the deadline came first.
+  // Waits until what was appended before, and what dead processes have left, is in the sinks.
+  // False: the deadline came first.
   bool flush(deadline until, upto which);
 
   writer_status status() const;
@@ -98,6 +99,7 @@ class drain {
   void reject(lane& on, std::span<const log_entry> entries, const error& reason);
   void retire();
   void adopt();
+  std::unique_ptr<orphan_source> take_over(const std::filesystem::path& path);
   void report_refused();
   void failed(lane& on, const error& reason);
   bool drained_upto(std::uint64_t position, upto which) const;
@@ -129,6 +131,8 @@ class drain {
   std::unique_ptr<wal> owned_log_;
   std::unique_ptr<std::thread> thread_;
   bool ended_ = false;
+  std::deque<std::unique_ptr<orphan_source>> found_orphans_;  // on their way to the thread
+  std::set<std::filesystem::path> untakeable_;                // that was reported
   std::size_t adopting_ = 0;  // logs of dead processes that required sinks do not have yet
   std::size_t adopting_all_ = 0;
   std::string last_error_;

@@ -1,5 +1,5 @@
-// Letters and digits beyond ASCII, as ranges of code points: what Python 3.11 (Unicode 14.0) takes as
-// a part of a word, str.isalnum(). Made from it; not to be edited.
+// Letters and digits beyond ASCII, as ranges of code points: what Python 3.11 (Unicode 14.0) takes
+// as a part of a word, str.isalnum(). Made from it; not to be edited.
 #pragma once
 
 namespace mizzen::tracking::detail {

@@ -128,6 +128,14 @@ TEST_F(tracked_writer, a_read_waits_for_what_a_killed_process_left) {
   EXPECT_EQ(client({.uri = db_}).metric_history(id, "loss").size(), 1'000U);
 }
 
+TEST_F(tracked_writer, a_read_finds_what_a_process_left_meanwhile) {
+  const client before({.uri = db_});
+  const std::string id = killed_after(1'000);
+  EXPECT_EQ(before.metric_history(id, "loss").size(), 1'000U);
+  EXPECT_EQ(before.status().adopted, 1'000U);
+  EXPECT_THAT(files(), IsEmpty());
+}
+
 TEST_F(tracked_writer, goes_on_where_another_stopped) {
   const std::string id = killed_after(1'000);
   // As when the process that took the log over died after the store's commit.

@@ -15,7 +15,7 @@ namespace mizzen::tracking {
 // to the store in batches and tries again what fails; it is started with the first run, or when
 // there is a log of a dead process to adopt, blocks all signals, and ends with the client's last
 // copy and run. What it cannot move stays in the log, and is moved by the next client that opens
-// the store (in this process or another).
+// the store, or reads from it (in this process or another).
 struct writer_options {
   // Folder of the logs. Empty: "<store file>.mizzen-wal" beside an embedded store.
   std::filesystem::path directory = {};

@@ -5,6 +5,8 @@
 // adopts, appends, rotates, drains, and between the store's commit and the note of it) and logs
 // from two threads. What is acknowledged is counted in memory that the parent shares. Now and then
 // all is drained, and the store is read with plain SQLite; then a new one is begun.
+#include "in_child.hpp"
+
 #include <mizzen/core/deadline.hpp>
 #include <mizzen/core/id.hpp>
 #include <mizzen/tracking.hpp>
@@ -28,6 +30,7 @@
 namespace {
 
 using namespace mizzen::tracking;
+using mizzen::tracking::test::in_child;
 using namespace std::chrono_literals;
 
 constexpr int threads = 2;
@@ -68,24 +71,6 @@ void log_points(run& into, promises& told, int process, int thread) {
     std::fprintf(stderr, "process %d: %s\n", process, e.what());
   }
   _exit(1);
-}
-
-template <typename Work>
-bool in_child(Work work) {
-  const pid_t child = fork();
-  if (child == 0) {
-    bool good = false;
-    try {
-      good = work();
-    } catch (const std::exception& e) {
-      std::fprintf(stderr, "%s\n", e.what());
-    }
-    std::fflush(nullptr);
-    _exit(good ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 // Runs a query; visit(statement) for each row.

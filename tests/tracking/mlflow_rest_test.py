@@ -7,17 +7,14 @@ import json
 import math
 import os
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
-import urllib.request
+
+from mlflow_server import start_server
 
 PROGRAM = os.path.abspath(sys.argv.pop(1))
-START_SECONDS = 300
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 for proxy in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy"):
@@ -27,58 +24,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, Param, RunTag
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 class RestTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         folder = tempfile.TemporaryDirectory()
         cls.addClassCleanup(folder.cleanup)
         cls.folder = pathlib.Path(folder.name).resolve()
-        port = free_port()
-        cls.uri = f"http://127.0.0.1:{port}"
-        log = open(cls.folder / "server.log", "wb")
-        cls.addClassCleanup(log.close)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri",
-             f"sqlite:///{cls.folder}/mlflow.db", "--artifacts-destination", str(cls.folder / "artifacts"),
-             "--workers", "1", "--host", "127.0.0.1", "--port", str(port)],
-            stdout=log, stderr=subprocess.STDOUT, cwd=cls.folder, start_new_session=True,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )
-
-        def stop():
-            # The process group that was started here, and nothing else.
-            for how in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(server.pid, how)
-                except ProcessLookupError:
-                    break
-                try:
-                    server.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    continue
-                time.sleep(1)
-
-        cls.addClassCleanup(stop)
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with urllib.request.urlopen(cls.uri + "/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        break
-            except OSError:
-                pass
-            said = (cls.folder / "server.log").read_text(errors="replace")
-            if server.poll() is not None:
-                raise RuntimeError(f"the server ended with {server.returncode}:\n{said[-4000:]}")
-            if time.monotonic() > until:
-                raise RuntimeError(f"the server did not answer in {START_SECONDS} s:\n{said[-4000:]}")
-            time.sleep(0.5)
+        cls.uri = start_server(cls.folder, f"sqlite:///{cls.folder}/mlflow.db", cls.addClassCleanup,
+                               "--artifacts-destination", str(cls.folder / "artifacts"))
         cls.client = MlflowClient(cls.uri)
 
     def cpp(self, *args):

@@ -4,8 +4,6 @@ One worker; it takes from seconds to more than a minute to start. Meanwhile C++ 
 import json
 import os
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,17 +11,12 @@ import time
 import unittest
 import urllib.request
 
+from mlflow_server import start_server
+
 PROGRAM = os.path.abspath(sys.argv.pop(1))
-START_SECONDS = 300
 
 import onnx
 from onnx import TensorProto, helper
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class ServerTest(unittest.TestCase):
@@ -47,47 +40,6 @@ class ServerTest(unittest.TestCase):
         )
         return json.loads(done.stdout)
 
-    def start_server(self, uri):
-        port = free_port()
-        log = open(self.folder / "server.log", "wb")
-        self.addCleanup(log.close)
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1",
-             "--host", "127.0.0.1", "--port", str(port)],
-            stdout=log, stderr=subprocess.STDOUT, cwd=self.folder, start_new_session=True,
-            env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )
-
-        def stop():
-            # The process group that was started here, and nothing else.
-            for how in (signal.SIGTERM, signal.SIGKILL):
-                try:
-                    os.killpg(server.pid, how)
-                except ProcessLookupError:
-                    break
-                try:
-                    server.wait(timeout=20)
-                except subprocess.TimeoutExpired:
-                    continue
-                time.sleep(1)
-
-        self.addCleanup(stop)
-        base = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                with urllib.request.urlopen(base + "/health", timeout=5) as answer:
-                    if answer.status == 200:
-                        return base
-            except OSError:
-                pass
-            said = (self.folder / "server.log").read_text(errors="replace")
-            if server.poll() is not None:
-                self.fail(f"the server ended with {server.returncode}:\n{said[-4000:]}")
-            if time.monotonic() > until:
-                self.fail(f"the server did not answer in {START_SECONDS} s:\n{said[-4000:]}")
-            time.sleep(0.5)
-
     def call(self, url, body=None):
         request = urllib.request.Request(
             url, data=None if body is None else json.dumps(body).encode(),
@@ -98,7 +50,7 @@ class ServerTest(unittest.TestCase):
 
     def test_server_answers_from_a_store_that_cpp_writes(self):
         facts = self.write("mlflow.db")
-        base = self.start_server(facts["uri"])
+        base = start_server(self.folder, facts["uri"], self.addCleanup)
         api = base + "/api/2.0/mlflow"
         search = {
             "experiment_ids": [facts["experiment_id"]],

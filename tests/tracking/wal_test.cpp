@@ -2,6 +2,7 @@
 // room for more.
 #include "tracking/wal.hpp"
 
+#include "in_child.hpp"
 #include "temporary_folder.hpp"
 
 #include <gmock/gmock.h>
@@ -20,6 +21,7 @@ namespace mizzen::tracking::detail {
 namespace {
 
 using namespace std::chrono_literals;
+using test::in_child;
 
 std::span<const std::byte> bytes_of(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
@@ -348,24 +350,6 @@ TEST_F(write_ahead_log, a_segment_that_was_never_used_is_removed) {
   const auto path = folder_.path() / wal_segment::file_name(3);
   write_file(path, std::string(300'000, 'x'));
   EXPECT_ERROR(errc::data_loss, path.string(), wal_segment::open(path));
-}
-
-// Runs work in a child process; whether it returned true.
-template <typename Work>
-bool in_child(Work work) {
-  const pid_t child = fork();
-  if (child == 0) {
-    bool good = false;
-    try {
-      good = work();
-    } catch (const std::exception& e) {
-      fprintf(stderr, "child: %s\n", e.what());
-    }
-    _exit(good ? 0 : 1);
-  }
-  int status = -1;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 TEST_F(write_ahead_log, says_when_its_folder_cannot_be_written) {

@@ -55,6 +55,9 @@ function(mizzen_build_settings target)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 reports false positives of these two in its own headers under the sanitizers.
     target_compile_options(${target} PRIVATE -Wno-maybe-uninitialized -Wno-restrict)
+    # GCC 12 sees the inlined half of Asio's recycling allocator, by which coroutines are made and
+    # freed, and takes it for a mismatch.
+    target_compile_options(${target} PRIVATE -Wno-mismatched-new-delete)
     if(MIZZEN_SANITIZE MATCHES "thread")
       # Asio's fences, once for each instantiation; see tests/tsan_suppressions.txt.
       target_compile_options(${target} PRIVATE -Wno-tsan)

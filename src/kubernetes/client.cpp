@@ -10,11 +10,6 @@
 #include <optional>
 #include <utility>
 
-// GCC 12 sees the inlined half of Asio's recycling allocator and takes it for a mismatch.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 namespace mizzen::kubernetes {
 namespace {
 

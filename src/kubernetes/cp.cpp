@@ -16,12 +16,6 @@
 #include <utility>
 #include <vector>
 
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12 inlines one of the two functions with which Asio makes and frees a coroutine's frame, and
-// then thinks that they do not fit.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 namespace mizzen::kubernetes {
 
 namespace asio = boost::asio;

@@ -1,8 +1,3 @@
-// GCC 12 sees the inlined half of Asio's recycling allocator and takes it for a mismatch.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 #include <mizzen/core/error.hpp>
 #include <mizzen/kubernetes/api.hpp>
 #include <mizzen/kubernetes/finalizer.hpp>

@@ -1,8 +1,3 @@
-// GCC 12 sees the inlined half of Asio's recycling allocator and takes it for a mismatch.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 #include "cluster/cluster.hpp"
 #include "cluster/fault_proxy.hpp"
 

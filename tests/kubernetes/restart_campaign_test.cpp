@@ -1,11 +1,6 @@
 // The API server is killed again and again under many informers and changing objects: nobody may
 // miss, double or reorder anything, and in the end everybody has what a fresh list says.
 //   MIZZEN_CAMPAIGN_RESTARTS, _INFORMERS, _OBJECTS: how much of it; see restart_campaign.sh
-// GCC 12 sees the inlined half of Asio's recycling allocator and takes it for a mismatch.
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-#endif
-
 #include "cluster/cluster.hpp"
 #include "informer_history.hpp"
 

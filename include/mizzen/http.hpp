@@ -7,4 +7,5 @@
 #include <mizzen/http/server.hpp>
 #include <mizzen/http/stream.hpp>
 #include <mizzen/http/tls.hpp>
+#include <mizzen/http/transfer.hpp>
 #include <mizzen/http/websocket.hpp>

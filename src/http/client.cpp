@@ -6,10 +6,16 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
+#include <chrono>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 namespace mizzen::http {
@@ -24,8 +30,7 @@ struct client::impl {
   // Each has what it needs in its own frame: the client may be gone before they begin.
   static asio::awaitable<response> send(std::shared_ptr<client_core> core, request what,
                                         send_options options) {
-    const auto work = std::make_shared<exchange>(core, std::move(what), std::move(options.cancel),
-                                                 options.silence);
+    const auto work = std::make_shared<exchange>(core, std::move(what), std::move(options));
     work->want_whole(core->options().max_body);
     co_await exchange::begin(work);
     co_return std::move(work->answer());
@@ -33,11 +38,64 @@ struct client::impl {
 
   static asio::awaitable<response_stream> open(std::shared_ptr<client_core> core, request what,
                                                send_options options) {
-    const auto work = std::make_shared<exchange>(core, std::move(what), std::move(options.cancel),
-                                                 options.silence);
+    const auto work = std::make_shared<exchange>(core, std::move(what), std::move(options));
     co_await exchange::begin(work);
     work->lift_timeout();
     co_return response_stream(work);
+  }
+
+  static asio::awaitable<void> wait(asio::steady_timer& timer) {
+    boost::system::error_code stopped;
+    co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, stopped));
+  }
+
+  // Ends early when the caller cancels; the next attempt says so.
+  static asio::awaitable<void> pause(std::shared_ptr<client_core> core,
+                                     std::chrono::milliseconds time, std::stop_token token) {
+    const auto timer =
+        std::make_shared<asio::steady_timer>(asio::make_strand(core->executor), time);
+    const std::stop_callback on_stop(token, [timer] {
+      asio::post(timer->get_executor(),
+                 [timer] { timer->expires_at(std::chrono::steady_clock::time_point::min()); });
+    });
+    co_await asio::co_spawn(timer->get_executor(), wait(*timer), asio::use_awaitable);
+  }
+
+  static asio::awaitable<response> download(std::shared_ptr<client_core> core, request what,
+                                            std::filesystem::path file, send_options options,
+                                            retry_policy policy) {
+    if (options.sink) {
+      throw request_error(error(errc::invalid_argument, "send_options.sink",
+                                "a download has its own; leave it empty"),
+                          false);
+    }
+    const auto sink = std::make_shared<file_sink>(std::move(file));
+    options.sink = sink;
+    retry again(policy, what.method, options.cancel.deadline);
+    for (;;) {
+      sink->prepare(what);
+      std::optional<std::chrono::milliseconds> time;
+      std::optional<request_error> failure;
+      try {
+        auto sending = send(core, what, options);
+        response answer = co_await std::move(sending);
+        if (answer.ok()) {
+          sink->commit();
+          co_return answer;
+        }
+        if (sink->starts_over(answer)) continue;
+        time = again.after(answer, std::chrono::system_clock::now());
+        if (!time) co_return answer;
+      } catch (const request_error& e) {
+        failure = e;
+      }
+      if (failure) time = again.after(*failure);
+      if (!time) throw *failure;
+      core->options().log.log(log_level::debug, "http", "the download is gone on with",
+                              {{"url", what.url}, {"bytes", sink->received()}});
+      auto waiting = pause(core, *time, options.cancel.token);
+      co_await std::move(waiting);
+    }
   }
 
   static asio::awaitable<websocket> upgrade(std::shared_ptr<client_core> core, request what,
@@ -62,6 +120,11 @@ asio::awaitable<response> client::send(request what, send_options options) {
 
 asio::awaitable<response_stream> client::open(request what, send_options options) {
   return impl::open(impl_->core, std::move(what), std::move(options));
+}
+
+asio::awaitable<response> client::download(request what, std::filesystem::path file,
+                                           send_options options, retry_policy policy) {
+  return impl::download(impl_->core, std::move(what), std::move(file), std::move(options), policy);
 }
 
 asio::awaitable<websocket> client::upgrade(request what, websocket_options options) {
@@ -98,6 +161,21 @@ void response_stream::close() noexcept { exchange_->abandon(); }
 struct blocking_client::impl {
   explicit impl(client_options options) : inner(context.get_executor(), std::move(options)) {}
 
+  // The calling thread does the work.
+  response run(asio::awaitable<response> work) {
+    std::exception_ptr failure;
+    std::optional<response> answer;
+    asio::co_spawn(context, std::move(work),
+                   [&](const std::exception_ptr& thrown, response result) {
+                     failure = thrown;
+                     answer = std::move(result);
+                   });
+    context.restart();
+    while (!answer) context.run_one();
+    if (failure) std::rethrow_exception(failure);
+    return std::move(*answer);
+  }
+
   std::mutex mutex;
   asio::io_context context{1};
   client inner;
@@ -111,17 +189,14 @@ blocking_client::~blocking_client() = default;
 
 response blocking_client::send(request what, send_options options) {
   const std::lock_guard lock(impl_->mutex);
-  std::exception_ptr failure;
-  std::optional<response> answer;
-  asio::co_spawn(impl_->context, impl_->inner.send(std::move(what), std::move(options)),
-                 [&](const std::exception_ptr& thrown, response result) {
-                   failure = thrown;
-                   answer = std::move(result);
-                 });
-  impl_->context.restart();
-  while (!answer) impl_->context.run_one();
-  if (failure) std::rethrow_exception(failure);
-  return std::move(*answer);
+  return impl_->run(impl_->inner.send(std::move(what), std::move(options)));
+}
+
+response blocking_client::download(request what, std::filesystem::path file, send_options options,
+                                   retry_policy policy) {
+  const std::lock_guard lock(impl_->mutex);
+  return impl_->run(
+      impl_->inner.download(std::move(what), std::move(file), std::move(options), policy));
 }
 
 response blocking_client::get(std::string url, send_options options) {

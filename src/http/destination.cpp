@@ -53,8 +53,8 @@ void check_request(const request& what, const std::string& subject) {
   }
 }
 
-std::string request_head(const request& what, const destination& to, const headers& defaults,
-                         const headers& extra, bool through_proxy) {
+std::string request_head(const request& what, body_size body, const destination& to,
+                         const headers& defaults, const headers& extra, bool through_proxy) {
   std::string head = what.method + " ";
   if (through_proxy) head += "http://" + to.authority;
   head += to.target + " HTTP/1.1\r\n";
@@ -70,7 +70,11 @@ std::string request_head(const request& what, const destination& to, const heade
   // RFC 9110, section 8.6: a method that has no use for a body does not announce an empty one.
   const bool bodiless = what.method == "GET" || what.method == "HEAD" || what.method == "DELETE" ||
                         what.method == "OPTIONS" || what.method == "TRACE";
-  if (!what.body.empty() || !bodiless) append("Content-Length", std::to_string(what.body.size()));
+  if (!body) {
+    append("Transfer-Encoding", "chunked");
+  } else if (*body > 0 || !bodiless) {
+    append("Content-Length", std::to_string(*body));
+  }
   head += "\r\n";
   return head;
 }

@@ -3,6 +3,8 @@
 
 #include <mizzen/http/message.hpp>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 namespace mizzen::http::detail {
@@ -23,9 +25,12 @@ destination parse_destination(const std::string& url, const std::string& subject
 // Refuses what the client writes itself, and methods that it cannot send.
 void check_request(const request& what, const std::string& subject);
 
+// How long a body is; nothing: it goes in chunks.
+using body_size = std::optional<std::uint64_t>;
+
 // The head of a request. extra: fields of the client's own, already checked; through_proxy: in
 // absolute form.
-std::string request_head(const request& what, const destination& to, const headers& defaults,
-                         const headers& extra, bool through_proxy);
+std::string request_head(const request& what, body_size body, const destination& to,
+                         const headers& defaults, const headers& extra, bool through_proxy);
 
 }  // namespace mizzen::http::detail

@@ -13,30 +13,41 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
+#include <span>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
 namespace mizzen::http::detail {
+namespace {
 
-exchange::exchange(std::shared_ptr<client_core> core, request what, mizzen::cancellation cancel,
-                   std::chrono::milliseconds silence)
+// What is read of a source at once.
+constexpr std::size_t piece_size = std::size_t{128} << 10;
+
+}  // namespace
+
+exchange::exchange(std::shared_ptr<client_core> core, request what, send_options options)
     : core_(std::move(core)),
       what_(std::move(what)),
-      cancel_(std::move(cancel)),
-      silence_(silence),
+      options_(std::move(options)),
       subject_(what_.method + " " + what_.url) {
   try {
     check_request(what_, subject_);
     to_ = parse_destination(what_.url, subject_);
-    cancel_.check(subject_);
+    if (options_.source && !what_.body.empty()) {
+      throw error(errc::invalid_argument, subject_, "it has a body and a source of one");
+    }
+    body_size_ = options_.source ? options_.source->size() : what_.body.size();
+    options_.cancel.check(subject_);
   } catch (const error& e) {
     throw request_error(e, false);
   }
-  const client_options& options = core_->options();
-  until_ = cancel_.deadline;
-  if (options.timeout.count() > 0) until_ = earlier(until_, deadline::after(options.timeout));
-  if (options.gzip && !what_.headers.contains("Accept-Encoding")) {
+  const client_options& settings = core_->options();
+  until_ = options_.cancel.deadline;
+  if (settings.timeout.count() > 0) until_ = earlier(until_, deadline::after(settings.timeout));
+  if (settings.gzip && !what_.headers.contains("Accept-Encoding")) {
     asked_for_gzip_ = true;
     extra_.add("Accept-Encoding", "gzip");
   }
@@ -58,8 +69,8 @@ asio::awaitable<void> exchange::begin(std::shared_ptr<exchange> self) {
   if (absolute && through->has_login) {
     self->extra_.add("Proxy-Authorization", through->authorization());
   }
-  self->head_ = request_head(self->what_, self->to_, self->core_->options().default_headers,
-                             self->extra_, absolute);
+  self->head_ = request_head(self->what_, self->body_size_, self->to_,
+                             self->core_->options().default_headers, self->extra_, absolute);
   self->via_ = self->core_->pool.take(self->to_.origin());
   self->reused_ = self->via_ != nullptr;
   if (!self->reused_) self->use_new_connection();
@@ -89,9 +100,9 @@ void exchange::use_new_connection() {
 
 void exchange::listen_for_stop() {
   on_stop_.reset();
-  if (!cancel_.token.stop_possible()) return;
+  if (!options_.cancel.token.stop_possible()) return;
   // A late call must not hit the request that has the connection by then.
-  on_stop_.emplace(cancel_.token, [via = via_, number = number_] {
+  on_stop_.emplace(options_.cancel.token, [via = via_, number = number_] {
     asio::post(via->executor, [via, number] {
       if (via->working_for != number) return;
       via->cancelled = true;
@@ -120,6 +131,10 @@ asio::awaitable<Result> exchange::guarded(std::shared_ptr<exchange> self,
     failure = e;
   } catch (const boost::system::system_error& e) {
     failure.emplace(errc::unavailable, self->subject_, e.code().message());
+  } catch (...) {
+    // Of a source, a sink, or whoever watches their progress.
+    self->settle(error(errc::unknown, self->subject_, "ended by the caller"), false);
+    throw;
   }
   const asio::cancellation_state state = co_await asio::this_coro::cancellation_state;
   throw self->settle(*failure, state.cancelled() != asio::cancellation_type::none);
@@ -128,7 +143,7 @@ asio::awaitable<Result> exchange::guarded(std::shared_ptr<exchange> self,
 asio::awaitable<bool> exchange::send_and_read_head() {
   const connection_ptr via = via_;
   via->working_for = number_;
-  if (cancel_.token.stop_requested()) {
+  if (options_.cancel.token.stop_requested()) {
     throw error(errc::cancelled, subject_, "cancelled by the caller");
   }
   if (!via->is_connected()) {
@@ -141,7 +156,9 @@ asio::awaitable<bool> exchange::send_and_read_head() {
   doing_ = "waiting for the answer";
   co_await read_head();
   doing_ = "reading the answer";
-  if (whole_) {
+  if (options_.sink && answer_.ok() && whole_) {
+    co_await pour();
+  } else if (whole_) {
     answer_.body = co_await collect();
   } else if (body_->decoder.done() && !body_->unzip && answer_.status != 101) {
     finish();
@@ -152,7 +169,7 @@ asio::awaitable<bool> exchange::send_and_read_head() {
 }
 
 deadline exchange::patience() const noexcept {
-  return silence_.count() > 0 ? earlier(until_, deadline::after(silence_)) : until_;
+  return options_.silence.count() > 0 ? earlier(until_, deadline::after(options_.silence)) : until_;
 }
 
 // Why it was closed under the operation matters more than how the operation took it.
@@ -165,10 +182,10 @@ request_error exchange::settle(const error& failure, bool cancelled_here) {
   via.working_for = 0;
   error why = failure;
   if (via.guard.barked()) {
-    const bool late = until_.expired() || silence_.count() == 0 || !sent_;
+    const bool late = until_.expired() || options_.silence.count() == 0 || !sent_;
     why = error(errc::deadline_exceeded, subject_,
                 late ? "the deadline passed while " + std::string(doing_)
-                     : "the server was silent for " + std::to_string(silence_.count()) +
+                     : "the server was silent for " + std::to_string(options_.silence.count()) +
                            " ms while " + std::string(doing_));
   } else if (via.cancelled) {
     why = error(errc::cancelled, subject_, "cancelled by the caller");
@@ -182,14 +199,54 @@ void exchange::fail(std::string_view doing, std::string_view why) const {
 }
 
 asio::awaitable<void> exchange::write() {
-  const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_), asio::buffer(what_.body)};
   error_code ec;
-  co_await via_->stream->write(buffers, ec);
+  if (options_.source) {
+    co_await write_pieces(ec);
+  } else {
+    const std::array<asio::const_buffer, 2> buffers = {asio::buffer(head_),
+                                                       asio::buffer(what_.body)};
+    co_await via_->stream->write(buffers, ec);
+  }
   // A server may answer (413, say) and close without reading everything: the answer is wanted.
   if (ec && ec != asio::error::broken_pipe && ec != asio::error::connection_reset) {
     fail("sending the request", via_->stream->explain(ec));
   }
   if (ec) reusable_ = false;
+}
+
+// Each piece within the patience. Announced, or in chunks (RFC 9112, section 7.1).
+asio::awaitable<void> exchange::write_pieces(error_code& ec) {
+  body_source& source = *options_.source;
+  std::vector<char> room(piece_size);
+  std::string frame = head_;
+  std::uint64_t left = body_size_.value_or(std::numeric_limits<std::uint64_t>::max());
+  source.rewind();
+  progress_.sent = 0;
+  for (bool done = false; !done && !ec;) {
+    const auto most = static_cast<std::size_t>(std::min<std::uint64_t>(left, room.size()));
+    const std::size_t count = most > 0 ? source.read(std::span(room).first(most)) : 0;
+    if (count == 0 && left > 0 && body_size_) {
+      throw error(errc::failed_precondition, subject_,
+                  "the body ends " + std::to_string(left) + " bytes before its announced size");
+    }
+    left -= count;
+    done = body_size_ ? left == 0 : count == 0;
+    std::string_view end;
+    if (!body_size_) {
+      std::array<char, 16> size{};
+      const auto digits = std::to_chars(size.begin(), size.end(), count, 16);
+      frame.append(size.begin(), digits.ptr).append("\r\n");
+      end = "\r\n";
+    }
+    const std::array<asio::const_buffer, 3> buffers = {
+        asio::buffer(frame), asio::buffer(room.data(), count), asio::buffer(end)};
+    via_->guard.watch(via_, patience());
+    co_await via_->stream->write(buffers, ec);
+    frame.clear();
+    if (ec) co_return;
+    progress_.sent += count;
+    if (count > 0 && options_.progress) options_.progress(progress_);
+  }
 }
 
 asio::awaitable<std::size_t> exchange::fill(error_code& ec) {
@@ -331,6 +388,17 @@ asio::awaitable<std::string> exchange::collect() {
     if (piece.empty()) co_return all;
     if (piece.size() > *whole_ - all.size()) throw too_large;
     all.append(piece);
+  }
+}
+
+asio::awaitable<void> exchange::pour() {
+  options_.sink->begin(answer_);
+  for (;;) {
+    const std::string_view piece = co_await next_piece();
+    if (piece.empty()) co_return;
+    options_.sink->write(piece);
+    progress_.received += piece.size();
+    if (options_.progress) options_.progress(progress_);
   }
 }
 

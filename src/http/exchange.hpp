@@ -47,8 +47,7 @@ struct body_reader {
 // A request on its way. What throws throws request_error, and has closed the connection by then.
 class exchange : public std::enable_shared_from_this<exchange> {
  public:
-  exchange(std::shared_ptr<client_core> core, request what, mizzen::cancellation cancel,
-           std::chrono::milliseconds silence);
+  exchange(std::shared_ptr<client_core> core, request what, send_options options);
   ~exchange();
 
   // Sends these fields too, and takes 101 for an answer.
@@ -62,7 +61,7 @@ class exchange : public std::enable_shared_from_this<exchange> {
   static asio::awaitable<void> begin(std::shared_ptr<exchange> self);
 
   // From now on only the cancellation bounds it in time. After begin().
-  void lift_timeout() noexcept { until_ = cancel_.deadline; }
+  void lift_timeout() noexcept { until_ = options_.cancel.deadline; }
 
   // The next piece of the body, empty at its end: the connection is back in the pool then.
   static asio::awaitable<std::string_view> read(std::shared_ptr<exchange> self);
@@ -96,9 +95,11 @@ class exchange : public std::enable_shared_from_this<exchange> {
   void listen_for_stop();
   asio::awaitable<bool> send_and_read_head();
   asio::awaitable<void> write();
+  asio::awaitable<void> write_pieces(error_code& ec);
   asio::awaitable<void> read_head();
   asio::awaitable<std::string_view> next_piece();
   asio::awaitable<std::string> collect();
+  asio::awaitable<void> pour();
   asio::awaitable<std::size_t> fill(error_code& ec);
   void decode_as_said(body_decoder decoder);
   void finish();
@@ -108,12 +109,13 @@ class exchange : public std::enable_shared_from_this<exchange> {
   std::shared_ptr<client_core> core_;
   const std::uint64_t number_ = ++core_->exchanges;
   request what_;
-  mizzen::cancellation cancel_;
-  std::chrono::milliseconds silence_;
+  send_options options_;
   std::string subject_;
   destination to_;
   headers extra_;
   std::string head_;
+  body_size body_size_;
+  transfer_progress progress_;
   deadline until_;
   std::optional<std::size_t> whole_;
   bool wants_upgrade_ = false;

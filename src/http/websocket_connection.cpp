@@ -98,8 +98,11 @@ asio::awaitable<std::shared_ptr<websocket_connection>> websocket_connection::ope
     extra.add("Sec-WebSocket-Protocol", joined(options.subprotocols));
   }
   const std::size_t max_body = core->options().max_body;
+  send_options sending;
+  sending.cancel = options.cancel;
+  sending.silence = options.silence;
   const auto work =
-      std::make_shared<exchange>(std::move(core), std::move(what), options.cancel, options.silence);
+      std::make_shared<exchange>(std::move(core), std::move(what), std::move(sending));
   work->ask_to_upgrade(extra);
   co_await exchange::begin(work);
   if (work->answer().status != 101) {

@@ -1,6 +1,6 @@
 #include "kubernetes/exec_process.hpp"
 
-#include "kubernetes/descriptor.hpp"
+#include "core/descriptor.hpp"
 #include "kubernetes/exec_info.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -30,6 +30,7 @@ namespace {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
+using mizzen::detail::descriptor;
 using std::chrono::milliseconds;
 
 constexpr std::size_t errors_kept = 4096;

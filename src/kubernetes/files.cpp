@@ -1,6 +1,6 @@
 #include "kubernetes/files.hpp"
 
-#include "kubernetes/descriptor.hpp"
+#include "core/descriptor.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -26,7 +26,7 @@ std::optional<file_content> read_file(const std::filesystem::path& file, std::si
     throw error(errc::unavailable, file.string(),
                 "cannot read it: " + std::string(std::strerror(code)));
   };
-  const descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
+  const mizzen::detail::descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC));
   if (opened.get() < 0) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;
     fail(errno);

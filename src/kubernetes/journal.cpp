@@ -1,4 +1,4 @@
-#include "kubernetes/descriptor.hpp"
+#include "core/descriptor.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/time.hpp>
@@ -20,17 +20,14 @@ namespace mizzen::kubernetes {
 
 namespace {
 
-using detail::descriptor;
+using mizzen::detail::descriptor;
 
 constexpr std::size_t refused_factor = 64;
 
 error failure(const std::filesystem::path& file, const char* what) {
   const int number = errno;
-  auto code = errc::unavailable;
-  if (number == EACCES || number == EPERM || number == EROFS) code = errc::permission_denied;
-  if (number == ENOSPC || number == EDQUOT || number == EFBIG) code = errc::resource_exhausted;
-  if (number == ENOENT || number == ENOTDIR) code = errc::not_found;
-  return error(code, file.string(), std::string(what) + ": " + std::strerror(number));
+  return error(mizzen::detail::errc_of_errno(number), file.string(),
+               std::string(what) + ": " + std::strerror(number));
 }
 
 descriptor open_file(const std::filesystem::path& file, int flags) {
@@ -60,15 +57,8 @@ class file_lock {
 
 void write_all(int fd, std::string_view bytes, std::size_t offset,
                const std::filesystem::path& file) {
-  while (!bytes.empty()) {
-    const auto written = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      throw failure(file, "cannot write the journal");
-    }
-    bytes.remove_prefix(static_cast<std::size_t>(written));
-    offset += static_cast<std::size_t>(written);
-  }
+  errno = mizzen::detail::write_all_at(fd, bytes, offset);
+  if (errno != 0) throw failure(file, "cannot write the journal");
 }
 
 std::string read_from(int fd, std::size_t offset, std::size_t size,

@@ -1,6 +1,6 @@
 #include "kubernetes/untar.hpp"
 
-#include "kubernetes/descriptor.hpp"
+#include "core/descriptor.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -15,6 +15,8 @@
 
 namespace mizzen::kubernetes::detail {
 namespace {
+
+using mizzen::detail::descriptor;
 
 constexpr int folder_flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 constexpr std::size_t most_entries = 10'000'000;

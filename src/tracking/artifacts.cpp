@@ -21,13 +21,13 @@ namespace {
 namespace fs = std::filesystem;
 
 // Calls `fill` with a descriptor of a temporary file, then gives that file the target's name.
-void replace_file(const fs::path& target, const std::function<void(int)>& fill) {
+void replace_file(const fs::path& target, const std::function<void(const descriptor&)>& fill) {
   make_folders(target.parent_path());
   const fs::path temporary = target.parent_path() / (".mizzen-" + random_hex_id() + ".tmp");
   try {
-    file_descriptor out(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
-    fill(out.get());
-    if (out.close() != 0) fail_on(target, errno);
+    descriptor out = open_file(temporary, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    fill(out);
+    close_file(out, target);
     if (::rename(temporary.c_str(), target.c_str()) != 0) fail_on(target, errno);
   } catch (...) {
     ::unlink(temporary.c_str());
@@ -36,8 +36,8 @@ void replace_file(const fs::path& target, const std::function<void(int)>& fill) 
 }
 
 void copy_one(const fs::path& source, const fs::path& target) {
-  const file_descriptor in(source, O_RDONLY);
-  replace_file(target, [&](int out) {
+  const descriptor in = open_file(source, O_RDONLY);
+  replace_file(target, [&](const descriptor& out) {
     std::vector<std::byte> buffer(std::size_t{256} * 1024);
     for (;;) {
       const auto got = ::read(in.get(), buffer.data(), buffer.size());
@@ -74,7 +74,7 @@ std::vector<fs::path> files_below(const fs::path& folder) {
 }  // namespace
 
 void write_file(const fs::path& target, std::span<const std::byte> bytes) {
-  replace_file(target, [&](int out) { write_all(out, bytes, target); });
+  replace_file(target, [&](const descriptor& out) { write_all(out, bytes, target); });
 }
 
 void write_file(const fs::path& target, std::string_view text) {

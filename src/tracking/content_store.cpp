@@ -25,13 +25,14 @@ namespace mizzen::tracking {
 namespace {
 
 namespace fs = std::filesystem;
+using detail::descriptor;
 using detail::fail_on;
-using detail::file_descriptor;
+using detail::open_file;
 
 constexpr std::size_t piece = std::size_t{256} * 1024;
 
 // Hands the bytes of a file to `take`, piece by piece.
-void read_pieces(const file_descriptor& from, const fs::path& path,
+void read_pieces(const descriptor& from, const fs::path& path,
                  const std::function<void(std::span<const std::byte>)>& take) {
   std::vector<std::byte> buffer(piece);
   for (;;) {
@@ -55,7 +56,7 @@ void check_id(std::string_view id) {
               "it is not 64 hexadecimal digits");
 }
 
-bool shares_blocks(const file_descriptor& to, const file_descriptor& from) {
+bool shares_blocks(const descriptor& to, const descriptor& from) {
   return ::ioctl(to.get(), FICLONE, from.get()) == 0;
 }
 
@@ -120,7 +121,7 @@ std::string content_store::keep(const fs::path& written, std::string id, std::ui
 }
 
 std::string content_store::put(const fs::path& file) {
-  const file_descriptor from(file, O_RDONLY);
+  const descriptor from = open_file(file, O_RDONLY);
   struct stat kind{};
   if (::fstat(from.get(), &kind) != 0) fail_on(file, errno);
   if (!S_ISREG(kind.st_mode)) {
@@ -128,7 +129,7 @@ std::string content_store::put(const fs::path& file) {
   }
   const fs::path aside = temporary_file();
   try {
-    file_descriptor to(aside, O_RDWR | O_CREAT | O_EXCL, 0644);
+    descriptor to = open_file(aside, O_RDWR | O_CREAT | O_EXCL, 0644);
     const bool shared = shares_blocks(to, from);
     mizzen::detail::sha256 digest;
     std::uint64_t size = 0;
@@ -136,9 +137,9 @@ std::string content_store::put(const fs::path& file) {
     read_pieces(shared ? to : from, file, [&](std::span<const std::byte> bytes) {
       digest.update(as_text(bytes));
       size += bytes.size();
-      if (!shared) detail::write_all(to.get(), bytes, aside);
+      if (!shared) detail::write_all(to, bytes, aside);
     });
-    if (to.close() != 0) fail_on(aside, errno);
+    detail::close_file(to, aside);
     return keep(aside, digest.hex(), size);
   } catch (...) {
     ::unlink(aside.c_str());
@@ -150,9 +151,9 @@ std::string content_store::put(std::span<const std::byte> bytes) {
   const std::string id = mizzen::detail::sha256_hex(as_text(bytes));
   const fs::path aside = temporary_file();
   try {
-    file_descriptor to(aside, O_WRONLY | O_CREAT | O_EXCL, 0644);
-    detail::write_all(to.get(), bytes, aside);
-    if (to.close() != 0) fail_on(aside, errno);
+    descriptor to = open_file(aside, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    detail::write_all(to, bytes, aside);
+    detail::close_file(to, aside);
     return keep(aside, id, bytes.size());
   } catch (...) {
     ::unlink(aside.c_str());
@@ -167,7 +168,7 @@ bool content_store::contains(std::string_view id) const {
 
 std::vector<std::byte> content_store::get(std::string_view id) const {
   const fs::path place = path_of(id);
-  const file_descriptor from(place, O_RDONLY);
+  const descriptor from = open_file(place, O_RDONLY);
   std::vector<std::byte> out;
   read_pieces(from, place, [&](std::span<const std::byte> bytes) {
     out.insert(out.end(), bytes.begin(), bytes.end());
@@ -181,7 +182,7 @@ std::vector<std::byte> content_store::get(std::string_view id) const {
 
 void content_store::verify(std::string_view id) const {
   const fs::path place = path_of(id);
-  const file_descriptor from(place, O_RDONLY);
+  const descriptor from = open_file(place, O_RDONLY);
   mizzen::detail::sha256 digest;
   read_pieces(from, place,
               [&](std::span<const std::byte> bytes) { digest.update(as_text(bytes)); });
@@ -199,9 +200,9 @@ content_link content_store::get(std::string_view id, const fs::path& target) con
   const fs::path aside =
       target.parent_path() / (".mizzen-" + random_hex_id() + ".tmp");  // as other artifacts'
   try {
-    const file_descriptor from(place, O_RDONLY);
+    const descriptor from = open_file(place, O_RDONLY);
     {
-      file_descriptor to(aside, O_RDWR | O_CREAT | O_EXCL, 0644);
+      descriptor to = open_file(aside, O_RDWR | O_CREAT | O_EXCL, 0644);
       if (shares_blocks(to, from)) made = content_link::reflink;
     }
     if (made == content_link::copy && options_.hard_links) {
@@ -209,11 +210,10 @@ content_link content_store::get(std::string_view id, const fs::path& target) con
       if (::link(place.c_str(), aside.c_str()) == 0) made = content_link::hard_link;
     }
     if (made == content_link::copy) {
-      file_descriptor to(aside, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-      read_pieces(from, place, [&](std::span<const std::byte> bytes) {
-        detail::write_all(to.get(), bytes, aside);
-      });
-      if (to.close() != 0) fail_on(target, errno);
+      descriptor to = open_file(aside, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+      read_pieces(from, place,
+                  [&](std::span<const std::byte> bytes) { detail::write_all(to, bytes, aside); });
+      detail::close_file(to, target);
     }
     if (::rename(aside.c_str(), target.c_str()) != 0) fail_on(target, errno);
     // If both are one file already, rename() does nothing.
@@ -250,11 +250,11 @@ void content_store::refer(std::string_view owner, std::string_view name, std::st
   struct stat there{};
   if (::stat(place.c_str(), &there) != 0) fail_on(place, errno);
   const fs::path file = owner_file(owner);
-  const file_descriptor to(file, O_WRONLY | O_CREAT | O_APPEND, 0644);
+  const descriptor to = open_file(file, O_WRONLY | O_CREAT | O_APPEND, 0644);
   // One write, so that lines of several processes do not mix.
   const std::string line =
       std::string(id) + " " + std::to_string(there.st_size) + " " + std::string(name) + "\n";
-  detail::write_all(to.get(), std::as_bytes(std::span(line)), file);
+  detail::write_all(to, std::as_bytes(std::span(line)), file);
 }
 
 std::map<std::string, content_entry> content_store::references(std::string_view owner) const {

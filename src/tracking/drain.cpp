@@ -67,12 +67,10 @@ json describe_entry(const log_entry& entry) {
 
 void append_to_file(const std::filesystem::path& path, std::string_view text) {
   const std::string subject = "file '" + path.string() + "'";
-  const file_handle file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!file) throw_errno(errno, subject, "it cannot be opened");
-  while (!text.empty()) {
-    const ssize_t written = ::write(file.get(), text.data(), text.size());
-    if (written < 0 && errno != EINTR) throw_errno(errno, subject, "it cannot be written");
-    if (written > 0) text.remove_prefix(static_cast<std::size_t>(written));
+  if (const int failed = write_all(file.get(), text); failed != 0) {
+    throw_errno(failed, subject, "it cannot be written");
   }
   if (fsync(file.get()) != 0) throw_errno(errno, subject, "it cannot be written to the disk");
 }

@@ -6,35 +6,20 @@
 #include <fcntl.h>
 #include <string>
 #include <system_error>
-#include <unistd.h>
-#include <utility>
 
 namespace mizzen::tracking::detail {
 
 namespace fs = std::filesystem;
 
 void fail_on(const fs::path& path, int code) {
-  const std::string subject = "artifact '" + path.string() + "'";
-  const std::string reason = std::generic_category().message(code);
-  switch (code) {
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      throw error(errc::permission_denied, subject, reason + "; give this user write permission");
-    case ENOSPC:
-    case EDQUOT:
-      throw error(errc::resource_exhausted, subject, reason + "; make room and try again");
-    case ENOENT:
-      throw error(errc::not_found, subject, reason);
-    case EISDIR:
-    case ENOTDIR:
-    case EEXIST:
-    case ENOTEMPTY:
-      throw error(errc::failed_precondition, subject,
-                  reason + "; a file and a folder cannot have one name");
-    default:
-      throw error(errc::unavailable, subject, reason);
+  const errc meaning = mizzen::detail::errc_of_errno(code);
+  std::string reason = std::generic_category().message(code);
+  if (meaning == errc::permission_denied) reason += "; give this user write permission";
+  if (code == ENOSPC || code == EDQUOT) reason += "; make room and try again";
+  if (meaning == errc::failed_precondition) {
+    reason += "; a file and a folder cannot have one name";
   }
+  throw error(meaning, "artifact '" + path.string() + "'", reason);
 }
 
 void make_folders(const fs::path& folder) {
@@ -43,26 +28,19 @@ void make_folders(const fs::path& folder) {
   if (failed) fail_on(folder, failed.value());
 }
 
-file_descriptor::file_descriptor(const fs::path& path, int flags, mode_t mode)
-    : number_(::open(path.c_str(), flags | O_CLOEXEC, mode)) {
-  if (number_ < 0) fail_on(path, errno);
+descriptor open_file(const fs::path& path, int flags, mode_t mode) {
+  descriptor opened(::open(path.c_str(), flags | O_CLOEXEC, mode));
+  if (!opened) fail_on(path, errno);
+  return opened;
 }
 
-file_descriptor::~file_descriptor() {
-  if (number_ >= 0) ::close(number_);
+void write_all(const descriptor& to, std::span<const std::byte> bytes, const fs::path& path) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (const int failed = write_all(to.get(), text); failed != 0) fail_on(path, failed);
 }
 
-int file_descriptor::close() noexcept { return ::close(std::exchange(number_, -1)); }
-
-void write_all(int descriptor, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const auto written = ::write(descriptor, bytes.data(), bytes.size());
-    if (written < 0) {
-      if (errno == EINTR) continue;
-      fail_on(path, errno);
-    }
-    bytes = bytes.subspan(static_cast<std::size_t>(written));
-  }
+void close_file(descriptor& file, const fs::path& path) {
+  if (const int failed = file.close(); failed != 0) fail_on(path, failed);
 }
 
 }  // namespace mizzen::tracking::detail

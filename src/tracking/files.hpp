@@ -1,6 +1,8 @@
 // Files by descriptor, and what their errors mean.
 #pragma once
 
+#include "core/descriptor.hpp"
+
 #include <sys/types.h>
 
 #include <cstddef>
@@ -9,27 +11,20 @@
 
 namespace mizzen::tracking::detail {
 
-// Throws what an errno on an artifact's file means: permission_denied, resource_exhausted (disk
-// full), not_found, failed_precondition (file and folder of one name), else unavailable.
+using mizzen::detail::descriptor;
+using mizzen::detail::throw_errno;
+using mizzen::detail::write_all;
+using mizzen::detail::write_all_at;
+
+// Throws what an errno of an artifact's file means (errc_of_errno), and what mends it.
 [[noreturn]] void fail_on(const std::filesystem::path& path, int code);
 
 void make_folders(const std::filesystem::path& folder);
 
-class file_descriptor {
- public:
-  file_descriptor(const std::filesystem::path& path, int flags, mode_t mode = 0);
-  ~file_descriptor();
-  file_descriptor(const file_descriptor&) = delete;
-  file_descriptor& operator=(const file_descriptor&) = delete;
-  int get() const noexcept { return number_; }
-  // Some file systems report a full disk only here.
-  int close() noexcept;
-
- private:
-  int number_;
-};
-
-// path is for the error only.
-void write_all(int descriptor, std::span<const std::byte> bytes, const std::filesystem::path& path);
+// These throw as fail_on() does, which is what the path is for.
+descriptor open_file(const std::filesystem::path& path, int flags, mode_t mode = 0);
+void write_all(const descriptor& to, std::span<const std::byte> bytes,
+               const std::filesystem::path& path);
+void close_file(descriptor& file, const std::filesystem::path& path);
 
 }  // namespace mizzen::tracking::detail

@@ -1,16 +1,18 @@
 #include "tracking/rest_artifacts.hpp"
 
 #include "tracking/rest_messages.hpp"
+#include "tracking/text_sink.hpp"
 #include "tracking/uri.hpp"
 
 #include <mizzen/core/error.hpp>
-#include <mizzen/core/id.hpp>
 #include <mizzen/core/json.hpp>
+#include <mizzen/http/transfer.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
+#include <mutex>
+#include <optional>
 #include <ranges>
 #include <system_error>
 #include <utility>
@@ -33,28 +35,6 @@ std::string encode_path(std::string_view path) {
   return out;
 }
 
-// A piece of a file.
-std::string read_piece(const fs::path& file, std::uint64_t offset, std::uint64_t size) {
-  std::ifstream in(file, std::ios::binary);
-  std::string bytes(size, '\0');
-  in.seekg(static_cast<std::streamoff>(offset));
-  in.read(bytes.data(), static_cast<std::streamsize>(size));
-  if (!in || static_cast<std::uint64_t>(in.gcount()) != size) {
-    throw error(errc::unavailable, "artifact '" + file.string() + "'",
-                "it cannot be read, or became shorter while it was sent");
-  }
-  return bytes;
-}
-
-std::uint64_t size_of(const fs::path& file) {
-  std::error_code failed;
-  const auto size = fs::file_size(file, failed);
-  if (!failed) return size;
-  throw error(
-      failed == std::errc::no_such_file_or_directory ? errc::not_found : errc::permission_denied,
-      "artifact '" + file.string() + "'", "it cannot be read: " + failed.message());
-}
-
 class proxy final : public artifact_repository {
  public:
   proxy(std::shared_ptr<rest_connection> server, std::string base, std::string root,
@@ -66,16 +46,19 @@ class proxy final : public artifact_repository {
         multipart_(multipart) {}
 
   void put_bytes(std::span<const std::byte> bytes, std::string_view path) override {
-    send_whole(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), path);
+    http::request what = put_request(path);
+    what.body.assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    server_->exchange(std::move(what), {.authorized = authorized_});
   }
 
   void put_file(const fs::path& local, std::string_view path) override {
-    const std::uint64_t size = size_of(local);
-    if (size >= multipart_.least && size > 0 && has_multipart() &&
+    const auto body = http::file_body(local);
+    const std::uint64_t size = body->size().value();
+    if (size >= multipart_.least && size > 0 && uploads_in_parts() &&
         send_in_parts(local, size, path)) {
       return;
     }
-    send_whole(read_piece(local, 0, size), path);
+    server_->exchange(put_request(path), {.authorized = authorized_, .source = body});
   }
 
   std::vector<artifact_info> list(std::string_view path) override {
@@ -101,51 +84,15 @@ class proxy final : public artifact_repository {
   }
 
   void fetch_file(std::string_view path, const fs::path& target) override {
-    http::request what;
-    what.url = url_of(path);
-    std::error_code failed;
-    fs::create_directories(target.parent_path(), failed);
-    const fs::path temporary = target.parent_path() / (".mizzen-" + random_hex_id() + ".tmp");
-    const auto refuse = [&](errc code, const std::string& why) {
-      throw error(code, "artifact '" + target.string() + "'", "it cannot be written: " + why);
-    };
-    try {
-      std::ofstream out;
-      server_->download(
-          what, authorized_,
-          [&] {
-            out.close();
-            out.open(temporary, std::ios::binary | std::ios::trunc);
-            if (!out) refuse(errc::permission_denied, "its folder cannot be made or written");
-          },
-          [&](std::string_view piece) {
-            out.write(piece.data(), static_cast<std::streamsize>(piece.size()));
-            if (!out) refuse(errc::resource_exhausted, "the disk may be full");
-          });
-      out.close();
-      if (!out) refuse(errc::resource_exhausted, "the disk may be full");
-      fs::rename(temporary, target, failed);
-      if (failed) refuse(errc::failed_precondition, failed.message());
-    } catch (...) {
-      fs::remove(temporary, failed);
-      throw;
-    }
+    const auto sink = std::make_shared<http::file_sink>(target);
+    fetch(path, sink);
+    sink->commit();
   }
 
   std::string read(std::string_view path, std::size_t most) override {
-    http::request what;
-    what.url = url_of(path);
-    std::string bytes;
-    server_->download(
-        what, authorized_, [&] { bytes.clear(); },
-        [&](std::string_view piece) {
-          if (bytes.size() + piece.size() > most) {
-            throw error(errc::resource_exhausted, "artifact '" + std::string(path) + "'",
-                        "it is larger than " + std::to_string(most) + " bytes");
-          }
-          bytes += piece;
-        });
-    return bytes;
+    const auto sink = std::make_shared<text_sink>("artifact '" + std::string(path) + "'", most);
+    fetch(path, sink);
+    return sink->take();
   }
 
   void remove(std::string_view path) override {
@@ -177,26 +124,83 @@ class proxy final : public artifact_repository {
     return base_ + std::string(service) + "artifacts/" + encode_path(below(path));
   }
 
-  void send_whole(std::string bytes, std::string_view path) {
+  http::request put_request(std::string_view path) const {
     http::request what;
     what.method = "PUT";
     what.url = url_of(path);
     what.headers.set("Content-Type", "application/octet-stream");
-    what.body = std::move(bytes);
-    server_->exchange(std::move(what), {.authorized = authorized_});
+    return what;
   }
 
-  bool has_multipart() {
-    if (multipart_.enabled) return *multipart_.enabled;
+  // What the server hands over to the store behind it.
+  struct server_capabilities {
+    bool multipart_uploads = false;
+    bool multipart_downloads = false;
+  };
+
+  bool uploads_in_parts() {
+    return multipart_.enabled ? *multipart_.enabled : capabilities().multipart_uploads;
+  }
+  bool downloads_by_url() {
+    return multipart_.downloads_enabled ? *multipart_.downloads_enabled
+                                        : capabilities().multipart_downloads;
+  }
+
+  server_capabilities capabilities() {
+    const std::scoped_lock lock(mutex_);
+    if (capabilities_) return *capabilities_;
     http::request what;
     what.url = base_ + "/api/3.0/mlflow/server-info";
+    const http::response answer =
+        server_->exchange(what, {.authorized = authorized_, .must_succeed = false});
+    capabilities_.emplace();
     try {
-      const http::response answer =
-          server_->exchange(what, {.authorized = authorized_, .must_succeed = false});
-      return answer.ok() && flag_field(parse(what, answer), "multipart_uploads_enabled");
+      if (answer.ok()) {
+        const json body = parse(what, answer);
+        capabilities_ = {flag_field(body, "multipart_uploads_enabled"),
+                         flag_field(body, "multipart_downloads_enabled")};
+      }
     } catch (const error& e) {
-      if (e.code() == errc::data_loss) return false;  // an older server
+      if (e.code() != errc::data_loss) throw;  // else an older server
+    }
+    return *capabilities_;
+  }
+
+  // From the store itself where the server signs a URL for that, and else through the server.
+  void fetch(std::string_view path, const std::shared_ptr<http::resumable_sink>& sink) {
+    http::request what;
+    if (downloads_by_url() && use_signed_url(what, path)) {
+      // Such a URL lasts for minutes only: each further attempt has its own.
+      bool first = true;
+      const auto renew = [&](http::request& again) {
+        if (!std::exchange(first, false)) use_signed_url(again, path);
+      };
+      server_->exchange(what, {.authorized = false, .sink = sink, .prepare = renew});
+      return;
+    }
+    what.url = url_of(path);
+    server_->exchange(what, {.authorized = authorized_, .sink = sink});
+  }
+
+  // False if the server cannot sign after all.
+  bool use_signed_url(http::request& into, std::string_view path) const {
+    http::request what;
+    what.url = base_ + std::string(service) + "presigned/" + encode_path(below(path));
+    try {
+      const http::response answer = server_->exchange(what, {.authorized = authorized_});
+      const json body = parse(what, answer);
+      into.url = text_field(body, "url");
+      set_headers(into, object_field(body, "headers"));
+      return true;
+    } catch (const error& e) {
+      if (e.code() == errc::unimplemented) return false;
       throw;
+    }
+  }
+
+  static void set_headers(http::request& into, const json& headers) {
+    for (const auto& [key, value] : headers.items()) {
+      into.headers.set(key, value.is_string() ? value.get<std::string>() : value.dump());
     }
   }
 
@@ -240,11 +244,10 @@ class proxy final : public artifact_repository {
         http::request what;
         what.method = "PUT";
         what.url = text_field(credential, "url");
-        for (const auto& [key, value] : object_field(credential, "headers").items()) {
-          what.headers.set(key, value.is_string() ? value.get<std::string>() : value.dump());
-        }
-        what.body = read_piece(local, i * part, std::min(part, size - i * part));
-        const http::response answer = server_->exchange(what, {.authorized = false});
+        set_headers(what, object_field(credential, "headers"));
+        const auto body = http::file_body(local, i * part, std::min(part, size - i * part));
+        const http::response answer =
+            server_->exchange(what, {.authorized = false, .source = body});
         parts.push_back({{"part_number", integer_field(credential, "part_number")},
                          {"etag", std::string(answer.headers.value("ETag"))},
                          {"url", what.url}});
@@ -266,6 +269,8 @@ class proxy final : public artifact_repository {
   const std::string root_;  // "1/<run id>/artifacts"
   const bool authorized_;
   const multipart_settings multipart_;
+  std::mutex mutex_;
+  std::optional<server_capabilities> capabilities_;
 };
 
 }  // namespace
@@ -286,6 +291,9 @@ multipart_settings resolve_multipart_settings(const environment& env) {
   out.part = bytes("MLFLOW_MULTIPART_UPLOAD_CHUNK_SIZE", out.part);
   if (const auto text = env("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD")) {
     out.enabled = parse_flag("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", *text);
+  }
+  if (const auto text = env("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD")) {
+    out.downloads_enabled = parse_flag("MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD", *text);
   }
   return out;
 }

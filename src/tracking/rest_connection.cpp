@@ -8,13 +8,9 @@
 #include <mizzen/http/retry.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <random>
@@ -81,24 +77,19 @@ std::string encode_query(const query_parameters& query) {
 
 struct rest_connection::impl {
   impl(rest_settings given, logger log_to) : settings(std::move(given)), log(std::move(log_to)) {
-    give(take({}));  // so that unusable certificates and proxies are told of at once
+    give(take());  // so that unusable certificates and proxies are told of at once
   }
 
-  // A client that no other thread uses. Those of another limit to the body are not mixed.
-  std::unique_ptr<http::blocking_client> take(const transfer& how) {
+  // A client that no other thread uses.
+  std::unique_ptr<http::blocking_client> take() {
     {
       const std::scoped_lock lock(mutex);
-      auto& spare = idle[how.max_body];
-      if (!spare.empty()) {
-        auto client = std::move(spare.back());
-        spare.pop_back();
+      if (!idle.empty()) {
+        auto client = std::move(idle.back());
+        idle.pop_back();
         return client;
       }
     }
-    return std::make_unique<http::blocking_client>(options_for(how));
-  }
-
-  http::client_options options_for(const transfer& how) const {
     http::client_options options;
     options.proxy = settings.proxy;
     options.tls.verify = settings.verify_tls;
@@ -107,17 +98,15 @@ struct rest_connection::impl {
     options.tls.key_file = settings.client_certificate_file;
     options.connect_timeout = settings.timeout;
     options.timeout = std::chrono::milliseconds(0);
-    options.max_body = how.max_body;
     options.max_idle = 1;
     options.default_headers = {{"User-Agent", "mizzen"}, {"Accept", "*/*"}};
     options.log = log;
-    return options;
+    return std::make_unique<http::blocking_client>(std::move(options));
   }
 
-  void give(std::unique_ptr<http::blocking_client> client, const transfer& how = {}) {
+  void give(std::unique_ptr<http::blocking_client> client) {
     const std::scoped_lock lock(mutex);
-    auto& spare = idle[how.max_body];
-    if (spare.size() < most_idle) spare.push_back(std::move(client));
+    if (idle.size() < most_idle) idle.push_back(std::move(client));
   }
 
   // Waits, unless it is interrupted meanwhile.
@@ -130,19 +119,20 @@ struct rest_connection::impl {
   }
 
   http::response attempt(const http::request& what, const transfer& how, bool whole) {
-    auto client = take(how);
+    auto client = take();
     http::send_options options;
     options.cancel.token = stop.get_token();
     if (whole) options.cancel.deadline = deadline::after(settings.timeout);
     options.silence = settings.timeout;
+    options.source = how.source;
+    options.sink = how.sink;
     http::response answer = client->send(what, options);
-    give(std::move(client), how);
+    give(std::move(client));
     return answer;
   }
 
-  // Repeats try_once (which answers, or throws) as long as it is worth it.
-  template <typename Attempt>
-  http::response persist(http::request& what, const transfer& how, Attempt try_once) {
+  // whole: all of it must be done before the timeout, not only the next byte be there.
+  http::response exchange(http::request what, const transfer& how, bool whole) {
     if (how.authorized) {
       if (!settings.authorization.empty())
         what.headers.set("Authorization", settings.authorization);
@@ -152,8 +142,11 @@ struct rest_connection::impl {
     for (;;) {
       std::optional<std::chrono::milliseconds> again;
       try {
-        http::response answer = try_once();
+        if (how.sink) how.sink->prepare(what);
+        if (how.prepare) how.prepare(what);
+        http::response answer = attempt(what, how, whole);
         if (answer.ok()) return answer;
+        if (how.sink && how.sink->starts_over(answer)) continue;
         std::optional<std::chrono::seconds> asked;
         if (const std::string* field = answer.headers.find("Retry-After")) {
           asked = http::parse_retry_after(*field, std::chrono::system_clock::now());
@@ -163,60 +156,22 @@ struct rest_connection::impl {
           if (how.must_succeed) fail(what, answer);
           return answer;
         }
-        log.log(log_level::warning, "tracking", "the tracking server refused a call for now",
+        log.log(log_level::warning, "tracking", "the server refused a call for now",
                 {{"request", shown(what)}, {"status", answer.status}, {"wait_ms", again->count()}});
       } catch (const http::request_error& e) {
         const bool passing = e.code() == errc::unavailable || e.code() == errc::deadline_exceeded;
         if (passing) again = retry.after_failure(e.was_sent());
-        if (!again) throw error(e.code(), shown(what), e.message(), std::current_exception());
-        log.log(log_level::warning, "tracking", "the tracking server could not be reached",
+        if (!again) {
+          // What the source or the sink threw names a file.
+          const bool of_request = e.subject() == what.method + " " + what.url;
+          throw error(e.code(), of_request ? shown(what) : e.subject(), e.message(),
+                      std::current_exception());
+        }
+        log.log(log_level::warning, "tracking", "the server could not be reached",
                 {{"request", shown(what)}, {"error", e.message()}, {"wait_ms", again->count()}});
       }
       wait(*again, shown(what));
     }
-  }
-
-  http::response exchange(http::request what, const transfer& how, bool whole) {
-    return persist(what, how, [&] { return attempt(what, how, whole); });
-  }
-
-  // Reads a body to its end into the sink; the body of a refusal into the answer.
-  static boost::asio::awaitable<http::response> stream(
-      http::client& client, const http::request& what, const http::send_options& options,
-      const std::function<void(std::string_view)>& sink) {
-    constexpr std::size_t most_refusal = std::size_t{1} << 20;
-    auto opening = client.open(what, options);
-    http::response_stream body = co_await std::move(opening);
-    http::response head = body.head();
-    if (!head.ok()) {
-      std::string refusal = co_await body.read_all(most_refusal);
-      head.body = std::move(refusal);
-      co_return head;
-    }
-    for (;;) {
-      const std::string_view piece = co_await body.read();
-      if (piece.empty()) co_return head;
-      sink(piece);
-    }
-  }
-
-  http::response stream_once(const http::request& what,
-                             const std::function<void(std::string_view)>& sink) {
-    boost::asio::io_context context{1};
-    http::client client(context.get_executor(), options_for({}));
-    http::send_options options;
-    options.cancel.token = stop.get_token();
-    options.silence = settings.timeout;
-    std::optional<http::response> answer;
-    std::exception_ptr failure;
-    boost::asio::co_spawn(context, stream(client, what, options, sink),
-                          [&](const std::exception_ptr& thrown, http::response result) {
-                            failure = thrown;
-                            answer = std::move(result);
-                          });
-    while (!answer) context.run_one();
-    if (failure) std::rethrow_exception(failure);
-    return *std::move(answer);
   }
 
   json call(http::request what, repeatable again) {
@@ -239,7 +194,7 @@ struct rest_connection::impl {
   std::stop_source stop;
   std::mutex mutex;
   std::condition_variable_any never;
-  std::map<std::size_t, std::vector<std::unique_ptr<http::blocking_client>>> idle;
+  std::vector<std::unique_ptr<http::blocking_client>> idle;
 };
 
 rest_connection::rest_connection(rest_settings settings, logger log)
@@ -267,15 +222,6 @@ json rest_connection::send(std::string_view method, std::string_view path, const
 
 http::response rest_connection::exchange(http::request what, const transfer& how) {
   return impl_->exchange(std::move(what), how, false);
-}
-
-void rest_connection::download(http::request what, bool authorized,
-                               const std::function<void()>& begin,
-                               const std::function<void(std::string_view)>& sink) {
-  impl_->persist(what, {.authorized = authorized}, [&] {
-    begin();
-    return impl_->stream_once(what, sink);
-  });
 }
 
 void rest_connection::interrupt() noexcept { impl_->stop.request_stop(); }

@@ -6,8 +6,8 @@
 #include <mizzen/core/json_fwd.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/http/message.hpp>
+#include <mizzen/http/transfer.hpp>
 
-#include <cstddef>
 #include <functional>
 #include <initializer_list>
 #include <memory>
@@ -47,17 +47,17 @@ class rest_connection {
     repeatable again = repeatable::yes;
     // Whether the tracking server's credentials go along: not to the URLs of others.
     bool authorized = true;
-    std::size_t max_body = std::size_t{64} << 20;
     // Whether a status other than 2xx is an error.
     bool must_succeed = true;
+    // Sent instead of the request's body, and gets the answer's if that is 2xx; both without a
+    // limit to their size. An attempt goes on where the last one broke off.
+    std::shared_ptr<http::body_source> source = nullptr;
+    std::shared_ptr<http::resumable_sink> sink = nullptr;
+    // Called before each attempt, for what changes from one to the next: a signature, say.
+    std::function<void(http::request&)> prepare = {};
   };
   // Any request; what.url is absolute.
   http::response exchange(http::request what, const transfer& how);
-
-  // As exchange() of a GET that must succeed, but the body goes to the sink as it arrives, without
-  // a limit to its size. Each attempt begins with begin(), which makes the sink forget what it had.
-  void download(http::request what, bool authorized, const std::function<void()>& begin,
-                const std::function<void(std::string_view)>& sink);
 
   // Ends the calls that are under way or waiting to be repeated, and all later ones, with
   // error(cancelled). For a process that must not wait for a dead server any longer.

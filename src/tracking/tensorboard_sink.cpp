@@ -4,8 +4,8 @@
 // again, by this process or one that adopted the log, what is after the last mark is cut off and
 // what is before its position is left out: each point is there once, whenever the process died.
 #include "tracking/event_file.hpp"
+#include "tracking/files.hpp"
 #include "tracking/sink.hpp"
-#include "tracking/wal_segment.hpp"
 
 #include <mizzen/core/json.hpp>
 
@@ -94,15 +94,12 @@ class tensorboard_sink final : public metric_sink {
     std::error_code failed;
     fs::create_directories(path.parent_path(), failed);
     if (failed) throw_errno(failed.value(), subject, "its folder cannot be made");
-    const file_handle file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    const descriptor file(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
     if (!file) throw_errno(errno, subject, "it cannot be opened");
     const auto size = static_cast<off_t>(its.size);
     if (::ftruncate(file.get(), size) != 0) throw_errno(errno, subject, "it cannot be cut back");
-    for (std::size_t done = 0; done < events.size();) {
-      const ssize_t written = ::pwrite(file.get(), events.data() + done, events.size() - done,
-                                       size + static_cast<off_t>(done));
-      if (written < 0 && errno != EINTR) throw_errno(errno, subject, "it cannot be written");
-      if (written > 0) done += static_cast<std::size_t>(written);
+    if (const int code = write_all_at(file.get(), events, its.size); code != 0) {
+      throw_errno(code, subject, "it cannot be written");
     }
     its = {part.end, its.size + events.size()};
   }

@@ -102,7 +102,7 @@ wal_folder wal_folder::make(const fs::path& in, bool durable) {
     if (::mkdir(made.c_str(), 0700) != 0) {
       throw_errno(errno, subject, "a folder cannot be made in it");
     }
-    file_handle lock(::open((made / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    descriptor lock(::open((made / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) == 0 &&
         ::rename(made.c_str(), path.c_str()) == 0) {
       if (durable) synchronize_folder(in);
@@ -120,14 +120,14 @@ void wal_folder::clear_unmade(const fs::path& in) noexcept {
        each.increment(failed)) {
     if (each->path().extension() != new_suffix) continue;
     const fs::path lock_path = each->path() / lock_name;
-    const file_handle lock(::open(lock_path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+    const descriptor lock(::open(lock_path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
     if (lock && flock(lock.get(), LOCK_EX | LOCK_NB) == 0) ::unlink(lock_path.c_str());
     ::rmdir(each->path().c_str());
   }
 }
 
 std::optional<wal_folder> wal_folder::take(const fs::path& path) {
-  file_handle lock(
+  descriptor lock(
       ::open((path / lock_name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!lock) {
     if (errno == ENOENT || errno == ENOTDIR) return std::nullopt;

@@ -69,10 +69,10 @@ class wal_folder {
   void remove() noexcept;
 
  private:
-  wal_folder(std::filesystem::path path, file_handle lock)
+  wal_folder(std::filesystem::path path, descriptor lock)
       : path_(std::move(path)), lock_(std::move(lock)) {}
   std::filesystem::path path_;
-  file_handle lock_;
+  descriptor lock_;
 };
 
 // A position in the log is the number of cells before it, over all segments.

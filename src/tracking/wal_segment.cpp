@@ -35,23 +35,6 @@ std::atomic_ref<std::uint64_t> position_word(std::byte* file, std::size_t sink) 
 
 }  // namespace
 
-file_handle::~file_handle() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
-void throw_errno(int code, std::string_view subject, std::string_view what) {
-  errc meaning = errc::unavailable;
-  if (code == EACCES || code == EPERM || code == EROFS) meaning = errc::permission_denied;
-  if (code == ENOSPC || code == EDQUOT || code == EFBIG || code == EMFILE || code == ENFILE ||
-      code == ENOMEM) {
-    meaning = errc::resource_exhausted;
-  }
-  if (code == ENOENT || code == ENOTDIR) meaning = errc::not_found;
-  throw error(
-      meaning, subject,
-      std::string(what) + ": " + std::system_category().default_error_condition(code).message());
-}
-
 std::string wal_segment::file_name(std::uint64_t sequence) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%020llu.wal", static_cast<unsigned long long>(sequence));
@@ -72,7 +55,7 @@ std::unique_ptr<wal_segment> wal_segment::create(const std::filesystem::path& fo
   const std::filesystem::path path = folder / file_name(header.sequence);
   const std::string subject = "segment " + quoted(path);
   const std::size_t size = wal_header_size + std::size_t{header.cells} * wal_cell_size;
-  const file_handle file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  const descriptor file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
   if (!file) throw_errno(errno, subject, "it cannot be made");
   try {
     if (const int failed = posix_fallocate(file.get(), 0, static_cast<off_t>(size)); failed != 0) {
@@ -97,7 +80,7 @@ std::unique_ptr<wal_segment> wal_segment::create(const std::filesystem::path& fo
 
 std::unique_ptr<wal_segment> wal_segment::open(const std::filesystem::path& path) {
   const std::string subject = "segment " + quoted(path);
-  const file_handle file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  const descriptor file(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
   if (!file) throw_errno(errno, subject, "it cannot be opened");
   struct stat status{};
   if (fstat(file.get(), &status) != 0) throw_errno(errno, subject, "it cannot be looked at");
@@ -151,7 +134,7 @@ void wal_segment::synchronize(std::uint32_t end) {
 void wal_segment::remove() noexcept { ::unlink(path_.c_str()); }
 
 void synchronize_folder(const std::filesystem::path& folder) {
-  const file_handle opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!opened || fsync(opened.get()) != 0) {
     throw_errno(errno, "folder " + quoted(folder), "it cannot be written to the disk");
   }

@@ -1,6 +1,7 @@
 // A segment of a write-ahead log as a file that is mapped into memory, and the folder it is in.
 #pragma once
 
+#include "tracking/files.hpp"
 #include "tracking/wal_format.hpp"
 
 #include <cstdint>
@@ -10,30 +11,8 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 namespace mizzen::tracking::detail {
-
-// A file descriptor that is closed when its owner is gone.
-class file_handle {
- public:
-  explicit file_handle(int fd = -1) noexcept : fd_(fd) {}
-  file_handle(file_handle&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  file_handle& operator=(file_handle&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~file_handle();
-  int get() const noexcept { return fd_; }
-  explicit operator bool() const noexcept { return fd_ >= 0; }
-
- private:
-  int fd_;
-};
-
-// The error for errno's value: permission_denied, resource_exhausted (no room, limits),
-// not_found, or unavailable for all else.
-[[noreturn]] void throw_errno(int code, std::string_view subject, std::string_view what);
 
 // Not thread safe but where said.
 class wal_segment {

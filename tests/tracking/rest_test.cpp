@@ -416,16 +416,66 @@ TEST(rest_artifacts, a_download_that_is_cut_begins_anew_and_appears_whole) {
   temporary_folder folder;
   const scripted_server server({"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123",
                                 http_answer(200, "0123456789", {}, "application/octet-stream")});
-  const auto repository = d::proxy_repository(connect(server), "mlflow-artifacts:/7", {});
+  const d::multipart_settings through_the_server{.downloads_enabled = false};
+  const auto repository =
+      d::proxy_repository(connect(server), "mlflow-artifacts:/7", through_the_server);
   repository->fetch_file("x.bin", folder.file("deep/x.bin"));
   EXPECT_EQ(read_file(folder.file("deep/x.bin")), "0123456789");
   const scripted_server gone({http_answer(404, R"({"error_code": "NOT_FOUND"})")});
   EXPECT_EQ(code_of([&] {
-              d::proxy_repository(connect(gone), "mlflow-artifacts:/7", {})
+              d::proxy_repository(connect(gone), "mlflow-artifacts:/7", through_the_server)
                   ->fetch_file("x.bin", folder.file("y.bin"));
             }),
             errc::not_found);
   EXPECT_FALSE(std::filesystem::exists(folder.file("y.bin")));
+}
+
+TEST(rest_artifacts, a_download_comes_from_the_urls_that_the_server_signs) {
+  temporary_folder folder;
+  scripted_server server({"never"});
+  const auto signed_as = [&](const std::string& name) {
+    return http_answer(200, json{{"url", server.url() + "/signed/" + name + "?sig=a"},
+                                 {"headers", {{"x-extra", name}}},
+                                 {"file_size", 10}}
+                                .dump());
+  };
+  server.answer({http_answer(200, R"({"multipart_downloads_enabled": true})"), signed_as("1"),
+                 "HTTP/1.1 200 OK\r\nETag: \"e\"\r\nContent-Length: 10\r\n\r\n0123", signed_as("2"),
+                 http_answer(206, "456789", "ETag: \"e\"\r\nContent-Range: bytes 4-9/10\r\n"),
+                 signed_as("3"), http_answer(200, "small"),
+                 http_answer(501, R"({"error_code": "NOT_IMPLEMENTED"})"),
+                 http_answer(200, "proxied")});
+  const auto repository = d::proxy_repository(connect(server), "mlflow-artifacts:/7", {});
+  repository->fetch_file("a b/x.bin", folder.file("x.bin"));
+  EXPECT_EQ(read_file(folder.file("x.bin")), "0123456789");
+  EXPECT_EQ(repository->read("y.bin", 5), "small");
+  EXPECT_EQ(repository->read("z.bin", 100), "proxied");
+  const auto requests = server.requests();
+  ASSERT_THAT(requests, SizeIs(9));
+  EXPECT_THAT(requests[0], StartsWith("GET /api/3.0/mlflow/server-info HTTP"));
+  EXPECT_THAT(requests[1],
+              StartsWith("GET /api/2.0/mlflow-artifacts/presigned/7/a%20b/x.bin HTTP"));
+  EXPECT_THAT(requests[1], HasSubstr("Bearer t"));
+  EXPECT_THAT(requests[2], StartsWith("GET /signed/1?sig=a HTTP"));
+  EXPECT_THAT(requests[2], Not(HasSubstr("Bearer")));
+  EXPECT_THAT(requests[4], StartsWith("GET /signed/2?sig=a HTTP"));
+  EXPECT_THAT(requests[4], HasSubstr("Range: bytes=4-\r\n"));
+  EXPECT_THAT(requests[4], HasSubstr("x-extra: 2\r\n"));
+  EXPECT_THAT(requests[8], StartsWith("GET /api/2.0/mlflow-artifacts/artifacts/7/z.bin HTTP"));
+}
+
+TEST(rest_artifacts, what_cannot_be_written_names_the_file) {
+  temporary_folder folder;
+  write_file(folder.file("in-the-way"), "");
+  const scripted_server server({http_answer(200, "x")});
+  const auto repository =
+      d::proxy_repository(connect(server), "mlflow-artifacts:/7", {.downloads_enabled = false});
+  std::string text;
+  EXPECT_EQ(code_of([&] { repository->fetch_file("x", folder.file("in-the-way/x")); }, &text),
+            errc::failed_precondition);
+  EXPECT_THAT(text, HasSubstr("in-the-way/x"));
+  EXPECT_EQ(code_of([&] { repository->read("x", 0); }, &text), errc::resource_exhausted);
+  EXPECT_THAT(text, HasSubstr("artifact 'x'"));
 }
 
 TEST(rest_artifacts, listings_cannot_lead_out_of_the_folder) {

@@ -4,8 +4,10 @@
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/http/message.hpp>
+#include <mizzen/http/retry.hpp>
 #include <mizzen/http/stream.hpp>
 #include <mizzen/http/tls.hpp>
+#include <mizzen/http/transfer.hpp>
 #include <mizzen/http/websocket.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
@@ -13,6 +15,8 @@
 
 #include <chrono>
 #include <cstddef>
+#include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -62,9 +66,18 @@ struct send_options {
   // (bind_cancellation_slot, operator||) works as well.
   mizzen::cancellation cancel = {};
 
-  // The longest time without a byte from the server while one is waited for: what tells a half-open
-  // connection from a slow one. Zero: no limit.
+  // The longest time without a byte from the server while one is waited for, or without it taking
+  // one of `source`: what tells a half-open connection from a slow one. Zero: no limit.
   std::chrono::milliseconds silence{0};
+
+  // Sent as the body, piece by piece, instead of request::body.
+  std::shared_ptr<body_source> source = nullptr;
+
+  // Gets the body of an answer of 2xx, without a limit to its size; not for client::open.
+  std::shared_ptr<body_sink> sink = nullptr;
+
+  // Told after each piece of either. Called as they are.
+  std::function<void(const transfer_progress&)> progress = {};
 };
 
 // What client::send, open and upgrade throw, but for upgrade_refused.
@@ -113,6 +126,15 @@ class client {
   // its head is there.
   boost::asio::awaitable<response_stream> open(request what, send_options options = send_options());
 
+  // Sends a GET until the answer's body is whole and gives it the file's name: the file appears
+  // whole or not at all. An attempt goes on where the last one broke off, if the server can do that
+  // (see resumable_sink). Returns the last answer, without its body; for one that is not 2xx with
+  // it, and the file is as it was. options.sink must be empty; client_options::timeout holds for
+  // each attempt and is better 0, with options.silence. Errors as for send, and file_sink's.
+  boost::asio::awaitable<response> download(request what, std::filesystem::path file,
+                                            send_options options = send_options(),
+                                            retry_policy policy = retry_policy());
+
   // Opens a WebSocket; the URL's scheme is http or https (ws and wss as well), the method GET.
   // Throws upgrade_refused when the server answers anything but 101.
   boost::asio::awaitable<websocket> upgrade(request what,
@@ -141,6 +163,10 @@ class blocking_client {
 
   // Errors as for client::send.
   response send(request what, send_options options = send_options());
+
+  // As client::download.
+  response download(request what, std::filesystem::path file, send_options options = send_options(),
+                    retry_policy policy = retry_policy());
 
   response get(std::string url, send_options options = send_options());
   response post(std::string url, std::string_view content_type, std::string body,

@@ -1,5 +1,7 @@
 #include "inference/onnx/tensor_data.hpp"
 
+#include "core/descriptor.hpp"
+
 #include <mizzen/core/checked.hpp>
 
 #include <sys/stat.h>
@@ -16,23 +18,7 @@
 namespace mizzen::inference::detail {
 namespace {
 
-class file_descriptor {
- public:
-  explicit file_descriptor(int fd) noexcept : fd_(fd) {}
-  file_descriptor(const file_descriptor&) = delete;
-  file_descriptor& operator=(const file_descriptor&) = delete;
-  ~file_descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const noexcept { return fd_; }
-  void reset(int fd) noexcept {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = fd;
-  }
-
- private:
-  int fd_;
-};
+using mizzen::detail::descriptor;
 
 [[noreturn]] void fail_open(std::string_view subject, const std::string& name) {
   const int code = errno;
@@ -52,7 +38,7 @@ int open_below(const std::filesystem::path& folder, const std::string& location,
                 "external data must be a file below the model's folder, not '" + location + "'");
   }
   const std::string root = folder.empty() ? "." : folder.string();
-  file_descriptor at(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  descriptor at(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (at.get() < 0) fail_open(subject, location);
   for (auto part = relative.begin(); part != relative.end(); ++part) {
     if (*part == ".." || part->empty()) {
@@ -64,7 +50,7 @@ int open_below(const std::filesystem::path& folder, const std::string& location,
     const int fd = ::openat(at.get(), part->c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) fail_open(subject, location);
     if (last) return fd;
-    at.reset(fd);
+    at = descriptor(fd);
   }
   throw error(errc::permission_denied, subject, "external data has no file name");
 }
@@ -98,7 +84,7 @@ void read_external(const tensor_proto& proto, std::span<std::byte> into, std::st
                 "external data of " + std::to_string(length) + " bytes where the shape takes " +
                     std::to_string(into.size()));
   }
-  const file_descriptor file(open_below(*source.folder, location, subject));
+  const descriptor file(open_below(*source.folder, location, subject));
   struct stat status{};
   if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
     throw error(errc::invalid_argument, subject, "external data is not a regular file");
@@ -126,7 +112,7 @@ void check_external_size(const tensor_proto& proto, std::size_t bytes, std::stri
   for (const auto& [key, value] : proto.external_data) {
     if (key == "location") location = value;
   }
-  const file_descriptor file(open_below(*source.folder, location, subject));
+  const descriptor file(open_below(*source.folder, location, subject));
   struct stat status{};
   if (::fstat(file.get(), &status) != 0 || static_cast<std::uint64_t>(status.st_size) < bytes) {
     throw error(errc::data_loss, subject,

@@ -12,6 +12,18 @@
 
 namespace mizzen::detail {
 
+// Two lower-case digits for each byte.
+inline std::string hex_digits(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const char c : bytes) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += digits[byte >> 4U];
+    text += digits[byte & 15U];
+  }
+  return text;
+}
+
 // Takes bytes piece by piece. Throws error(internal) if OpenSSL has no SHA-256.
 class sha256 {
  public:
@@ -24,19 +36,15 @@ class sha256 {
     return *this;
   }
 
-  // 64 hexadecimal digits; call once.
-  std::string hex() {
+  // The 32 bytes; call this or hex() once.
+  std::string bytes() {
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned size = 0;
     require(EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1);
-    constexpr std::string_view digits = "0123456789abcdef";
-    std::string text;
-    for (unsigned i = 0; i < size; ++i) {
-      text += digits[digest[i] >> 4U];
-      text += digits[digest[i] & 15U];
-    }
-    return text;
+    return {reinterpret_cast<const char*>(digest.data()), size};
   }
+
+  std::string hex() { return hex_digits(bytes()); }
 
  private:
   static void require(bool ok) {

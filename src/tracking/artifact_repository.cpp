@@ -106,8 +106,8 @@ std::shared_ptr<artifact_repository> file_repository(std::string_view location) 
   auto folder = local_folder(location);
   if (folder) return std::make_shared<local>(*std::move(folder));
   throw error(errc::unimplemented, "artifact location '" + std::string(location) + "'",
-              "neither is it on this file system, nor is it behind the tracking server "
-              "(mlflow-artifacts:), which is all that can be read and written");
+              "it is not on this file system, not behind the tracking server (mlflow-artifacts:) "
+              "and not in an object store (s3://), which is all that can be read and written");
 }
 
 void put_tree(artifact_repository& into, const fs::path& source, std::string_view path) {

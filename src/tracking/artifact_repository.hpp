@@ -58,7 +58,7 @@ std::filesystem::path fetch_into(artifact_repository& from, std::string_view pat
                                  const std::filesystem::path& folder);
 
 // The repository of a location on this file system (a path or file: URI). Throws
-// error(unimplemented) for any other.
+// error(unimplemented) for any other. See artifact_stores for those.
 std::shared_ptr<artifact_repository> file_repository(std::string_view location);
 
 }  // namespace mizzen::tracking::detail

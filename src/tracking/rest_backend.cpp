@@ -43,7 +43,8 @@ rest_backend::rest_backend(rest_settings settings, const client_options& options
       user_(options.user.empty() ? process_user() : options.user),
       program_(process_program()),
       log_(options.log),
-      connection_(std::make_shared<rest_connection>(std::move(settings), options.log)) {
+      connection_(std::make_shared<rest_connection>(std::move(settings), options.log)),
+      artifact_stores_(options.log) {
   check_text("client_options.user", options.user, 256);
 }
 
@@ -298,7 +299,7 @@ void rest_backend::visit_metric_history(std::string_view run_id, std::string_vie
 
 std::shared_ptr<artifact_repository> rest_backend::artifacts(std::string_view location) {
   server();
-  if (!location.starts_with("mlflow-artifacts:")) return file_repository(location);
+  if (!location.starts_with("mlflow-artifacts:")) return artifact_stores_.open(location);
   return proxy_repository(connection_, location, resolve_multipart_settings(process_environment()));
 }
 

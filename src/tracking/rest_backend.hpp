@@ -1,6 +1,7 @@
 // A tracking server behind the same interface as the embedded store.
 #pragma once
 
+#include "tracking/artifact_stores.hpp"
 #include "tracking/backend.hpp"
 #include "tracking/rest_connection.hpp"
 
@@ -30,7 +31,10 @@ class rest_backend final : public backend {
   const logger& log() const noexcept override { return log_; }
   bool is_own_process() const noexcept override;
   bool is_remote() const noexcept override { return true; }
-  void interrupt() noexcept override { connection_->interrupt(); }
+  void interrupt() noexcept override {
+    connection_->interrupt();
+    artifact_stores_.interrupt();
+  }
 
   experiment create_experiment(std::string_view name, const experiment_options& options) override;
   experiment get_experiment(std::string_view id) override;
@@ -141,6 +145,7 @@ class rest_backend final : public backend {
   const std::string program_;
   const logger log_;
   const std::shared_ptr<rest_connection> connection_;
+  artifact_stores artifact_stores_;
 };
 
 }  // namespace mizzen::tracking::detail

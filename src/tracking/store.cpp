@@ -139,7 +139,8 @@ store::store(const client_options& options)
       busy_timeout_(options.busy_timeout),
       synchronous_(options.durability == durability::power ? "PRAGMA synchronous = FULL"
                                                            : "PRAGMA synchronous = NORMAL"),
-      log_(options.log) {
+      log_(options.log),
+      artifact_stores_(options.log) {
   const fs::path path = store_path(options.uri);
   uri_ = store_uri(path);
   artifact_root_ = options.artifact_root.empty() ? (path.parent_path() / "mlruns").string()
@@ -184,7 +185,7 @@ void store::check_process() const {
 
 std::shared_ptr<artifact_repository> store::artifacts(std::string_view location) {
   check_process();
-  return file_repository(location);
+  return artifact_stores_.open(location);
 }
 
 experiment store::create_experiment(std::string_view name, const experiment_options& options) {

@@ -1,6 +1,7 @@
 // The embedded store: MLflow's schema in one SQLite file.
 #pragma once
 
+#include "tracking/artifact_stores.hpp"
 #include "tracking/backend.hpp"
 #include "tracking/sqlite.hpp"
 
@@ -31,6 +32,7 @@ class store final : public backend {
   const logger& log() const noexcept override { return log_; }
   // Whether this is the process that opened the store.
   bool is_own_process() const noexcept override;
+  void interrupt() noexcept override { artifact_stores_.interrupt(); }
 
   experiment create_experiment(std::string_view name, const experiment_options& options) override;
   experiment get_experiment(std::string_view id) override;
@@ -175,6 +177,7 @@ class store final : public backend {
   std::unique_ptr<connection> drainer_;  // of log_points, under the writers' lock; made when needed
   std::mutex reader_mutex_;
   std::unique_ptr<connection> reader_;
+  artifact_stores artifact_stores_;
 };
 
 // Throws not_found, or failed_precondition if the run is deleted.

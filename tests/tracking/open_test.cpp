@@ -205,12 +205,12 @@ TEST_F(open_store, is_made_once_by_many_at_once) {
 TEST_F(open_store, keeps_artifacts_where_it_is_told) {
   client c({.uri = db_, .artifact_root = folder_.file("elsewhere") + "/"});
   EXPECT_EQ(c.create_experiment("a").artifact_location, folder_.file("elsewhere/1"));
-  EXPECT_EQ(c.create_experiment("b", {.artifact_location = "s3://bucket/x"}).artifact_location,
-            "s3://bucket/x");
+  EXPECT_EQ(c.create_experiment("b", {.artifact_location = "gs://bucket/x"}).artifact_location,
+            "gs://bucket/x");
   EXPECT_ERROR(errc::invalid_argument, "artifact location",
                c.create_experiment("c", {.artifact_location = "runs:/x/y"}));
   auto run = c.start_run("b");
-  EXPECT_ERROR(errc::unimplemented, "s3://bucket/x", run.log_text("x", "x.txt"));
+  EXPECT_ERROR(errc::unimplemented, "gs://bucket/x", run.log_text("x", "x.txt"));
 }
 
 TEST(artifact_location, tells_local_from_remote) {

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import pathlib
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 import urllib.request
@@ -36,7 +39,60 @@ from mlflow import MlflowClient
 from mlflow.store.artifact.s3_artifact_repo import S3ArtifactRepository
 
 
-def start_store(folder, add_cleanup):
+class CuttingProxy:
+    """Forwards connections to the store and cuts each, one way or another:
+    while the request is sent, when the answer to it begins, while that is sent, or much later."""
+
+    def __init__(self, target):
+        self.target = target
+        self.cuts = 0
+        self.seen = 0
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def close(self):
+        self.listener.close()
+
+    def serve(self):
+        while True:
+            try:
+                peer, _ = self.listener.accept()
+            except OSError:
+                return
+            store = socket.create_connection(self.target)
+            # Bytes to the store and from it until the end.
+            much = 6_000_000
+            limits = ((700_000, much), (much, 0), (much, much), (much, 700_000))[self.seen % 4]
+            self.seen += 1
+            for source, sink, most in ((peer, store, limits[0]), (store, peer, limits[1])):
+                threading.Thread(target=self.forward, args=(source, sink, most), daemon=True).start()
+
+    def forward(self, source, sink, most):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                if len(data) > most:
+                    with self.lock:
+                        self.cuts += 1
+                    break
+                most -= len(data)
+                sink.sendall(data)
+        except OSError:
+            pass
+        # Wakes the thread of the other direction, which closes its end; what is unread makes it a reset.
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        source.close()
+
+
+def start_store(folder, add_cleanup, *certificate):
     program = subprocess.run([HERE.parent / "s3" / "build.sh"], stdout=subprocess.PIPE, text=True)
     if program.returncode != 0:
         print("SKIPPED: the object store could not be built (see above)")
@@ -44,7 +100,7 @@ def start_store(folder, add_cleanup):
     port = free_port()
     log = open(folder / "store.log", "wb")
     add_cleanup(log.close)
-    server = subprocess.Popen([program.stdout.strip(), folder / "store", f"127.0.0.1:{port}"],
+    server = subprocess.Popen([program.stdout.strip(), folder / "store", f"127.0.0.1:{port}", *certificate],
                               stdout=log, stderr=subprocess.STDOUT)
 
     def stop():
@@ -52,11 +108,11 @@ def start_store(folder, add_cleanup):
         server.wait(timeout=60)
 
     add_cleanup(stop)
-    url = f"http://127.0.0.1:{port}"
+    url = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
     until = time.monotonic() + 60
     while True:
         try:
-            with urllib.request.urlopen(url + "/health", timeout=5):
+            with urllib.request.urlopen(url + "/health", timeout=5, context=ssl._create_unverified_context()):
                 return url
         except OSError:
             pass
@@ -159,6 +215,38 @@ class S3Test(unittest.TestCase):
         self.assertEqual(self.cpp("read", self.store, run, "notes/odd näme +plus&=.txt", **virtual), "hello\n")
         self.assertEqual(self.head(f"virtual/{run}/artifacts/empty")["ContentLength"], 0)
         self.assertEqual(len(self.cpp("list", self.store, run, **virtual).splitlines()), 2)
+
+    def test_a_network_that_breaks(self):
+        host, port = self.endpoint.removeprefix("http://").split(":")
+        proxy = CuttingProxy((host, int(port)))
+        self.addCleanup(proxy.close)
+        broken = {"MLFLOW_S3_ENDPOINT_URL": proxy.url, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "10",
+                  "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0", "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0"}
+        run = self.cpp("log", self.store, "broken", "s3://bucket/broken", self.made, **broken).strip()
+        cuts = proxy.cuts
+        self.assertGreater(cuts, 2)
+        keys = self.s3.list_objects_v2(Bucket="bucket", Prefix=f"broken/{run}/")["KeyCount"]
+        self.assertEqual(keys, 4)
+        got = self.cpp("get", self.store, run, "made", self.folder / "got-broken", **broken).strip()
+        self.assertEqual(self.tree(got), self.tree(self.made))
+        self.assertGreater(proxy.cuts, cuts)
+
+    def test_tls_with_an_authority_of_ones_own(self):
+        folder = self.folder / "tls"
+        folder.mkdir()
+        certificate, key = folder / "certificate.pem", folder / "key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                        "-nodes", "-days", "2", "-subj", "/CN=store", "-addext", "subjectAltName=IP:127.0.0.1",
+                        "-keyout", key, "-out", certificate], check=True, capture_output=True)
+        endpoint = start_store(folder, self.addCleanup, certificate, key)
+        own = {"MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_CA_BUNDLE": str(certificate)}
+        boto3.client("s3", endpoint_url=endpoint, verify=str(certificate)).create_bucket(Bucket="safe")
+        run = self.cpp("log", self.store, "safe", "s3://safe/x", self.made, **own).strip()
+        got = self.cpp("get", self.store, run, "made", folder / "got", **own).strip()
+        self.assertEqual(self.tree(got), self.tree(self.made))
+        stranger = {**own, "AWS_CA_BUNDLE": None, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+        self.assertEqual(self.refusal("list", self.store, run, **stranger), "unauthenticated")
+        self.cpp("list", self.store, run, MLFLOW_S3_IGNORE_TLS="true", **stranger)
 
     def test_refusals(self):
         log = ("log", self.store)

@@ -35,6 +35,12 @@ std::string encode_path(std::string_view path) {
   return out;
 }
 
+// What the server hands over to the store behind it.
+struct server_capabilities {
+  bool multipart_uploads = false;
+  bool multipart_downloads = false;
+};
+
 class proxy final : public artifact_repository {
  public:
   proxy(std::shared_ptr<rest_connection> server, std::string base, std::string root,
@@ -131,12 +137,6 @@ class proxy final : public artifact_repository {
     what.headers.set("Content-Type", "application/octet-stream");
     return what;
   }
-
-  // What the server hands over to the store behind it.
-  struct server_capabilities {
-    bool multipart_uploads = false;
-    bool multipart_downloads = false;
-  };
 
   bool uploads_in_parts() {
     return multipart_.enabled ? *multipart_.enabled : capabilities().multipart_uploads;

@@ -173,7 +173,7 @@ TEST_F(TransferTest, ManyBytesInSmallPieces) {
 
 TEST_F(TransferTest, OfUnknownSizeInChunks) {
   server s(loop.executor(), {}, say_what_came);
-  for (const std::uint64_t size : {0, 1, 1'000'000}) {
+  for (const std::size_t size : std::initializer_list<std::size_t>{0, 1, 1'000'000}) {
     const auto source = std::make_shared<counted_source>(size, false);
     const std::string body = put(s.url(), {.source = source}).body;
     ASSERT_EQ(body.size(), size);

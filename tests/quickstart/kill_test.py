@@ -1,5 +1,6 @@
-"""Kills the quickstart with SIGKILL in mid-training, many times: kill_test.py PROGRAM [TIMES]
+"""Kills the quickstart with SIGKILL in mid-training, many times: kill_test.py PROGRAM STORE_PROGRAM [TIMES]
 
+A point is acknowledged once it is in the write-ahead log; whoever opens the store next brings it there, here STORE_PROGRAM.
 After each kill the store must open, be whole, hold every metric that was acknowledged before the kill (the program reports
 an epoch only after log_metrics has returned), and show the run as not finished.
 """
@@ -13,7 +14,8 @@ import sys
 import tempfile
 import time
 
-program, times = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 10
+program, store_program = sys.argv[1:3]
+times = int(sys.argv[3]) if len(sys.argv) > 3 else 10
 random.seed(times)
 REPORT = re.compile(rb"train\[(\d)\]: epoch (\d+) of")
 
@@ -39,6 +41,7 @@ def kill_once(root: pathlib.Path) -> int:
             acknowledged[int(match[1])] = set(range(int(match[2])))
     assert acknowledged
 
+    subprocess.run([store_program, "flush", root / "mlflow.db", "60"], check=True)
     store = sqlite3.connect(root / "mlflow.db")
     assert store.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     for candidate, steps in acknowledged.items():

@@ -5,6 +5,7 @@
 //   run as JSON
 //   store_program train DB LOG     logs metrics until it is killed, noting each in LOG once it is
 //   store_program verify DB LOG    whether the store has all that LOG notes, and is whole
+//   store_program flush DB SECONDS brings into the store what killed processes left in their logs
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
 
@@ -262,6 +263,11 @@ int verify(const std::string& db, const std::string& log_path) {
   return 0;
 }
 
+int flush(const std::string& db, const std::string& seconds) {
+  client c({.uri = db, .create = false});
+  return c.flush(mz::deadline::after(std::chrono::seconds(std::stoi(seconds)))) ? 0 : 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -272,10 +278,11 @@ int main(int argc, char** argv) {
     if (command == "events") return write_events(argv[2], argv[3]);
     if (command == "train") return train(argv[2], argv[3]);
     if (command == "verify") return verify(argv[2], argv[3]);
+    if (command == "flush") return flush(argv[2], argv[3]);
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: store_program write|read|events|train|verify DB FILE\n";
+  std::cerr << "usage: store_program write|read|events|train|verify DB FILE, or flush DB SECONDS\n";
   return 2;
 }

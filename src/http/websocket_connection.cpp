@@ -22,6 +22,8 @@ namespace {
 
 // How long the peer may take to answer a close frame.
 constexpr std::chrono::seconds closing_time{10};
+// How long our answer to the peer's close frame may take.
+constexpr std::chrono::seconds answering_time{1};
 
 template <std::size_t count>
 std::array<char, count> random_bytes() {
@@ -234,6 +236,8 @@ asio::awaitable<std::optional<websocket_message>> websocket_connection::read_mes
 
 asio::awaitable<void> websocket_connection::end_well() {
   const connection_ptr& via = work_->via();
+  // The answer stands behind a write that is on its way, which a peer that is done may never take.
+  via->guard.watch(via, earlier(options_.cancel.deadline, deadline::after(answering_time)));
   if (!close_sent_) {
     close_sent_ = true;
     const std::uint16_t code = close_code_ == 1005 ? std::uint16_t{0} : close_code_;

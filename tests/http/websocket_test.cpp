@@ -326,6 +326,27 @@ TEST_F(WebsocketTest, ACloseThatNobodyAnswersInFrames) {
   EXPECT_EQ(socket.close_code(), 0);
 }
 
+// A message and the end in one piece, while the peer leaves a large write of ours where it is.
+TEST_F(WebsocketTest, APeerEndsThatHasStoppedReading) {
+  std::promise<void> done;
+  scripted_server s([&](raw_listener& listener) {
+    raw_socket peer = listener.accept();
+    peer.send(handshake_answer(peer.read_until("\r\n\r\n")));
+    peer.read_at_least(1);  // the write has begun
+    peer.send("\x82\x04last\x88\x02\x03\xe8"s);
+    done.get_future().wait();
+  });
+  websocket socket = open(s.url());
+  const std::string large(std::size_t{64} << 20, 'x');
+  auto writing = asio::co_spawn(loop.executor(), socket.write(websocket_kind::binary, large),
+                                asio::use_future);
+  EXPECT_EQ(read(socket), "binary:last");
+  EXPECT_EQ(read(socket), "closed");
+  EXPECT_EQ(socket.close_code(), 1000);
+  EXPECT_NE(failure_of([&] { writing.get(); }).code(), errc::internal);
+  done.set_value();
+}
+
 TEST_F(WebsocketTest, WhatCannotBeSaidAtTheEnd) {
   beast_server s(echo);
   websocket socket = open(s.url());

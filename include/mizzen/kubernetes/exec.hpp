@@ -112,7 +112,8 @@ struct command_result {
 
 // Runs a command to its end. input: its standard input, all of it (needs v5; without one, stdin_ is
 // as in the options). Output beyond max_output bytes is error(resource_exhausted). An exit code
-// other than 0 is a result, not an error.
+// other than 0 is a result, not an error. Give it a deadline (exec_options::cancel) where a program
+// may leave much of its input unread: not every container runtime ends the session then.
 boost::asio::awaitable<command_result> run_command(client k8s, std::string ns, std::string pod,
                                                    exec_options options, std::string input = {},
                                                    std::size_t max_output = std::size_t{64} << 20);

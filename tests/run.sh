@@ -72,7 +72,8 @@ build() {
   local name=$1
   shift
   step "build: preset $name, $jobs jobs"
-  cmake --preset "$name" "$@" -Wno-dev
+  # Afresh: an option that somebody has set in this build folder would leave tests out unseen.
+  cmake --fresh --preset "$name" "$@" -Wno-dev
   "${layout[@]}" cmake --build "build/$name" -j "$jobs"
 }
 

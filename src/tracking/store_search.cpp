@@ -182,20 +182,59 @@ void add_experiments(sql_text& sql, const std::vector<std::string>& ids) {
 
 // --- runs ----------------------------------------------------------------------------------------
 
-constexpr side_table run_metrics{"latest_metrics", "t.run_uuid = runs.run_uuid"};
-constexpr side_table run_params{"params", "t.run_uuid = runs.run_uuid"};
-constexpr side_table run_tags{"tags", "t.run_uuid = runs.run_uuid"};
+// Where a run keeps what clauses of this kind are about; a run has at most one row of a key.
+std::string_view table_of(field_kind kind) {
+  return kind == field_kind::metric ? "latest_metrics"
+         : kind == field_kind::tag  ? "tags"
+                                    : "params";
+}
 
-void add_metric_clause(sql_text& sql, const clause& c) {
+// Whether the row of a side table fits.
+std::string fitting_value(sql_text& sql, const std::string& alias, const clause& c) {
+  const std::string fits = comparison(sql, alias + ".value", c);
+  if (c.kind != field_kind::metric) return fits;
   // A NaN is kept as a zero and differs from every number.
-  sql << " AND EXISTS (SELECT 1 FROM latest_metrics t WHERE " << run_metrics.join
-      << " AND t.key = " << sql.bound(c.key);
-  const std::string fits = comparison(sql, "t.value", c);
-  if (c.op == comparator::not_equal) {
-    sql << " AND (" << fits << " OR t.is_nan = 1))";
-  } else {
-    sql << " AND " << fits << " AND t.is_nan = 0)";
+  return c.op == comparator::not_equal ? "(" + fits + " OR " + alias + ".is_nan = 1)"
+                                       : fits + " AND " + alias + ".is_nan = 0";
+}
+
+bool asks_for_presence(const clause& c) {
+  return c.op == comparator::is_null || c.op == comparator::is_not_null;
+}
+
+bool on_side_table(const clause& c) {
+  return c.kind == field_kind::metric || c.kind == field_kind::param || c.kind == field_kind::tag;
+}
+
+// All that must hold of a run, a name as the tag that MLflow looks at.
+std::vector<clause> run_clauses(const run_query& query) {
+  std::vector<clause> all = parse_filter(entity::run, query.filter);
+  for (clause& c : all) {
+    if (c.kind == field_kind::attribute && c.key == "run_name") {
+      c.kind = field_kind::tag;
+      c.key = "mlflow.runName";
+    }
   }
+  for (const auto& [key, value] : query.tags) {
+    all.push_back({field_kind::tag, key, comparator::equal, value});
+  }
+  return all;
+}
+
+// Takes the clause whose rows are gone through first, by the index on keys, before the runs that
+// they belong to: half the time of going through all runs. The one that leaves fewest, by guess.
+std::optional<clause> take_leading(std::vector<clause>& clauses) {
+  auto best = clauses.end();
+  for (auto c = clauses.begin(); c != clauses.end(); ++c) {
+    if (!on_side_table(*c) || asks_for_presence(*c)) continue;
+    if (best == clauses.end() || (c->op == comparator::equal && best->op != comparator::equal)) {
+      best = c;
+    }
+  }
+  if (best == clauses.end()) return std::nullopt;
+  clause taken = std::move(*best);
+  clauses.erase(best);
+  return taken;
 }
 
 void add_dataset_clause(sql_text& sql, const clause& c) {
@@ -208,25 +247,17 @@ void add_dataset_clause(sql_text& sql, const clause& c) {
   sql << fits << ")";
 }
 
-void add_run_clause(sql_text& sql, clause c) {
-  switch (c.kind) {
-    case field_kind::metric:
-      return add_metric_clause(sql, c);
-    case field_kind::param:
-      return add_side_clause(sql, run_params, c);
-    case field_kind::tag:
-      return add_side_clause(sql, run_tags, c);
-    case field_kind::dataset:
-      return add_dataset_clause(sql, c);
-    case field_kind::attribute:
-      break;
+void add_run_clause(sql_text& sql, const clause& c) {
+  if (c.kind == field_kind::dataset) return add_dataset_clause(sql, c);
+  if (!on_side_table(c)) {
+    const std::string fits = comparison(sql, "runs." + c.key, c);
+    sql << " AND " << fits;
+    return;
   }
-  if (c.key == "run_name") {
-    c.key = "mlflow.runName";
-    return add_side_clause(sql, run_tags, c);
-  }
-  const std::string fits = comparison(sql, "runs." + c.key, c);
-  sql << " AND " << fits;
+  sql << (c.op == comparator::is_null ? " AND NOT EXISTS" : " AND EXISTS") << " (SELECT 1 FROM "
+      << table_of(c.kind) << " t WHERE t.run_uuid = runs.run_uuid AND t.key = " << sql.bound(c.key);
+  if (!asks_for_presence(c)) sql << " AND " << fitting_value(sql, "t", c);
+  sql << ")";
 }
 
 struct run_order_sql {
@@ -251,10 +282,7 @@ struct run_order_sql {
     std::string value = "runs." + term.key;
     if (term.kind != field_kind::attribute) {
       value = alias + ".value";
-      const std::string_view table = term.kind == field_kind::metric  ? "latest_metrics"
-                                     : term.kind == field_kind::param ? "params"
-                                                                      : "tags";
-      joins += " LEFT JOIN " + std::string(table) + " " + alias + " ON " + alias +
+      joins += " LEFT JOIN " + std::string(table_of(term.kind)) + " " + alias + " ON " + alias +
                ".key = " + sql.bound(term.key) + " AND " + alias + ".run_uuid = runs.run_uuid";
     }
     if (term.kind == field_kind::metric) {
@@ -275,15 +303,26 @@ page<run_record> store::search_runs(const run_query& query) {
   sql_text sql;
   run_order_sql order{sql};
   order.add(query.order_by);
-  sql << "SELECT " << run_columns << " FROM runs" << order.joins << " WHERE runs.";
+  std::vector<clause> clauses = run_clauses(query);
+  const std::optional<clause> leading = take_leading(clauses);
+  sql << "SELECT " << run_columns << " FROM ";
+  // SQLite takes the tables of a CROSS JOIN in the order that is written.
+  if (leading) {
+    sql << table_of(leading->kind) << " lead CROSS JOIN runs ON runs.run_uuid = lead.run_uuid";
+  } else {
+    sql << "runs";
+  }
+  sql << order.joins << " WHERE ";
+  if (leading) {
+    sql << "lead.key = " << sql.bound(leading->key) << " AND "
+        << fitting_value(sql, "lead", *leading) << " AND ";
+  }
+  sql << "runs.";
   add_experiments(sql, query.experiment_ids);
   add_stage(sql, query.stage);
   if (query.status)
     sql << " AND runs.status = " << sql.bound(std::string(to_string(*query.status)));
-  for (const auto& [key, value] : query.tags) {
-    add_side_clause(sql, run_tags, {field_kind::tag, key, comparator::equal, value});
-  }
-  for (clause& c : parse_filter(entity::run, query.filter)) add_run_clause(sql, std::move(c));
+  for (const clause& c : clauses) add_run_clause(sql, c);
   sql << " ORDER BY " << order.terms;
   add_page(sql, query.max_results, offset);
 

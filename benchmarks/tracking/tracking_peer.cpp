@@ -1,7 +1,9 @@
 // Mizzen's side of tracking.compare.py; prints JSON.
-//   mizzen_tracking_peer latency FOLDER THREADS CALLS PAUSE_US   each call of log_metric, timed,
-//       while the drain runs; PAUSE_US of work between the calls of a thread
-//   mizzen_tracking_peer sustained FOLDER POINTS KEYS            all the way into SQLite
+//   mizzen_tracking_peer latency URI THREADS CALLS PAUSE_US   each call of log_metric, timed, while
+//       the drain runs; PAUSE_US of work between the calls of a thread
+//   mizzen_tracking_peer sustained URI POINTS KEYS   all the way into the store; prints the run too
+//   mizzen_tracking_peer search URI FILTER ROUNDS    all pages of runs, 1,000 at a time
+//   mizzen_tracking_peer history URI RUN KEY         every point of one metric
 #include <mizzen/core/id.hpp>
 #include <mizzen/core/json.hpp>
 #include <mizzen/tracking.hpp>
@@ -11,7 +13,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -36,9 +37,9 @@ mizzen::json percentiles(std::vector<double>& micros) {
   return {{"p50", at(0.5)}, {"p99", at(0.99)}, {"p99.9", at(0.999)}, {"max", micros.back()}};
 }
 
-mizzen::json latency(const std::filesystem::path& folder, int threads, std::int64_t calls,
+mizzen::json latency(const std::string& uri, int threads, std::int64_t calls,
                      std::chrono::microseconds pause) {
-  client c({.uri = (folder / "mlflow.db").string()});
+  client c({.uri = uri});
   run into = c.start_run("bench");
   std::vector<std::vector<double>> micros(static_cast<std::size_t>(threads));
   std::vector<std::thread> all;
@@ -77,11 +78,10 @@ double most_memory() {
   return 0;
 }
 
-mizzen::json sustained(const std::filesystem::path& folder, std::int64_t points, int keys) {
+mizzen::json sustained(const std::string& uri, std::int64_t points, int keys) {
   const double before = most_memory();
   // As long as the log is full, the program waits for the drain.
-  client c({.uri = (folder / "mlflow.db").string(),
-            .writer = {.total_size = 64 << 20, .patience = std::chrono::hours(1)}});
+  client c({.uri = uri, .writer = {.total_size = 64 << 20, .patience = std::chrono::hours(1)}});
   run into = c.start_run("bench");
   std::vector<std::string> names;
   for (int i = 0; i < keys; ++i) names.push_back("metric/" + std::to_string(i));
@@ -91,16 +91,38 @@ mizzen::json sustained(const std::filesystem::path& folder, std::int64_t points,
   }
   c.flush();
   const double took = seconds_since(began);
-  const auto size = [&](const char* name) {
-    std::error_code missing;
-    const auto found = std::filesystem::file_size(folder / name, missing);
-    return missing ? 0.0 : static_cast<double>(found);
-  };
-  const auto stored = static_cast<double>(c.status().drained);
-  return {{"points_per_second", stored / took},
-          {"disk_bytes_per_point", size("mlflow.db") / stored},
+  return {{"run", into.id()},
+          {"points_per_second", static_cast<double>(c.status().drained) / took},
           {"memory_mib", most_memory() - before},
           {"refused", c.status().refused}};
+}
+
+mizzen::json search(const std::string& uri, const std::string& filter, std::int64_t rounds) {
+  const client c({.uri = uri, .create = false});
+  std::vector<double> seconds;
+  std::size_t found = 0;
+  for (std::int64_t round = -1; round < rounds; ++round) {  // the first one warms up
+    const auto began = clock_type::now();
+    found = 0;
+    run_query query{.filter = filter};
+    do {
+      const auto page = c.search_runs(query);
+      found += page.size();
+      query.page_token = page.next_page_token;
+    } while (!query.page_token.empty());
+    if (round >= 0) seconds.push_back(seconds_since(began));
+  }
+  return {{"found", found}, {"seconds", seconds}};
+}
+
+mizzen::json history(const std::string& uri, const std::string& run_id, const std::string& key) {
+  const double before = most_memory();
+  const client c({.uri = uri, .create = false});
+  const auto began = clock_type::now();
+  const auto points = c.metric_history(run_id, key);
+  return {{"points", points.size()},
+          {"seconds", seconds_since(began)},
+          {"memory_mib", most_memory() - before}};
 }
 
 }  // namespace
@@ -109,21 +131,25 @@ int main(int argc, char** argv) {
   const std::string what = argc > 2 ? argv[1] : "";
   const auto number = [&](int at) { return std::atoll(argv[at]); };
   try {
+    mizzen::json out;
     if (what == "latency" && argc == 6) {
-      std::cout << latency(argv[2], static_cast<int>(number(3)), number(4),
-                           std::chrono::microseconds(number(5)))
-                << '\n';
-      return 0;
+      out = latency(argv[2], static_cast<int>(number(3)), number(4),
+                    std::chrono::microseconds(number(5)));
+    } else if (what == "sustained" && argc == 5) {
+      out = sustained(argv[2], number(3), static_cast<int>(number(4)));
+    } else if (what == "search" && argc == 5) {
+      out = search(argv[2], argv[3], number(4));
+    } else if (what == "history" && argc == 5) {
+      out = history(argv[2], argv[3], argv[4]);
+    } else {
+      std::cerr << "usage: mizzen_tracking_peer latency URI THREADS CALLS PAUSE_US | sustained URI "
+                   "POINTS KEYS | search URI FILTER ROUNDS | history URI RUN KEY\n";
+      return 2;
     }
-    if (what == "sustained" && argc == 5) {
-      std::cout << sustained(argv[2], number(3), static_cast<int>(number(4))) << '\n';
-      return 0;
-    }
+    std::cout << out << '\n';
+    return 0;
   } catch (const std::exception& e) {
     std::cerr << e.what() << '\n';
     return 1;
   }
-  std::cerr << "usage: mizzen_tracking_peer latency FOLDER THREADS CALLS PAUSE_US | sustained "
-               "FOLDER POINTS KEYS\n";
-  return 2;
 }

@@ -27,9 +27,8 @@ const std::vector<std::string> labels = {"0", "1", "2", "3", "4", "5", "6", "7",
 // Probabilities [images, 10] by the exported model.
 std::vector<double> predict(const std::filesystem::path& model, const digits::data_set& data) {
   const auto session = mz::inference::session::load(model);
-  const auto images =
-      mz::tensor::view(std::span<const float>(data.images),
-                       {static_cast<std::int64_t>(data.size()), digits::pixels});
+  const auto images = mz::tensor::view(std::span<const float>(data.images),
+                                       {static_cast<std::int64_t>(data.size()), digits::pixels});
   const auto outputs = session.run({{"pixels", images}});
   const auto probabilities = outputs.at("probabilities").data<float>();
   return {probabilities.begin(), probabilities.end()};
@@ -65,8 +64,7 @@ int train(const std::string& uri, int epochs) {
                  .system_metrics = true});  // a thread logs CPU, memory, disk, network, GPUs
   run.log_param("hidden", hidden);
   run.log_param("rate", rate);
-  run.log_input({.name = "digits", .digest = digits::digest(data.train)},
-                {.context = "training"});
+  run.log_input({.name = "digits", .digest = digits::digest(data.train)}, {.context = "training"});
 
   for (int epoch = 0; epoch < epochs; ++epoch) {
     const auto start = std::chrono::steady_clock::now();

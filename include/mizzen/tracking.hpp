@@ -9,6 +9,7 @@
 #include <mizzen/tracking/content_store.hpp>
 #include <mizzen/tracking/curves.hpp>
 #include <mizzen/tracking/figure.hpp>
+#include <mizzen/tracking/import.hpp>
 #include <mizzen/tracking/lineage.hpp>
 #include <mizzen/tracking/lineage_export.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
@@ -18,5 +19,6 @@
 #include <mizzen/tracking/search.hpp>
 #include <mizzen/tracking/system_metrics.hpp>
 #include <mizzen/tracking/table.hpp>
+#include <mizzen/tracking/transfer.hpp>
 #include <mizzen/tracking/types.hpp>
 #include <mizzen/tracking/writer.hpp>

@@ -75,16 +75,16 @@ class local final : public artifact_repository {
   const fs::path folder_;
 };
 
-void fetch_below(artifact_repository& from, const std::string& path,
-                 std::vector<artifact_info> entries, const fs::path& target, std::size_t depth,
-                 std::size_t& count) {
+void visit_below(artifact_repository& of, const std::string& path,
+                 const std::vector<artifact_info>& entries, std::size_t depth, std::size_t& count,
+                 const std::function<void(const artifact_info&)>& visit) {
   const auto refuse = [&](const std::string& what, std::string_view why) {
     throw error(errc::data_loss, "artifact '" + what + "'", why);
   };
   if (depth > most_depth) refuse(path, "its folders are nested more than 100 deep");
   for (const artifact_info& entry : entries) {
     if (++count > most_entries) refuse(path, "it has more than 1,000,000 entries");
-    // Names come from elsewhere: none may lead out of the target.
+    // Names come from elsewhere: none may lead out of the folder.
     const std::string prefix = path.empty() ? "" : path + "/";
     const bool below = entry.path.size() > prefix.size() && entry.path.starts_with(prefix);
     const std::string name = below ? entry.path.substr(prefix.size()) : "";
@@ -93,9 +93,9 @@ void fetch_below(artifact_repository& from, const std::string& path,
       refuse(entry.path, "it is listed in the folder '" + path + "', where it cannot be");
     }
     if (entry.is_directory) {
-      fetch_below(from, entry.path, from.list(entry.path), target / name, depth + 1, count);
+      visit_below(of, entry.path, of.list(entry.path), depth + 1, count, visit);
     } else {
-      from.fetch_file(entry.path, target / name);
+      visit(entry);
     }
   }
 }
@@ -123,6 +123,12 @@ void put_tree(artifact_repository& into, const fs::path& source, std::string_vie
   }
 }
 
+void visit_files(artifact_repository& of, std::string_view path,
+                 const std::function<void(const artifact_info&)>& visit) {
+  std::size_t count = 0;
+  visit_below(of, std::string(path), of.list(path), 0, count, visit);
+}
+
 void fetch_tree(artifact_repository& from, std::string_view path, const fs::path& target) {
   if (const auto folder = from.folder()) {
     std::error_code failed;
@@ -133,13 +139,16 @@ void fetch_tree(artifact_repository& from, std::string_view path, const fs::path
     copy_tree(path.empty() ? *folder : *folder / path, target);
     return;
   }
-  std::vector<artifact_info> entries = from.list(path);
+  const std::vector<artifact_info> entries = from.list(path);
   if (entries.empty() && !path.empty()) {
     from.fetch_file(path, target);
     return;
   }
   std::size_t count = 0;
-  fetch_below(from, std::string(path), std::move(entries), target, 0, count);
+  visit_below(from, std::string(path), entries, 0, count, [&](const artifact_info& file) {
+    const std::string below = path.empty() ? file.path : file.path.substr(path.size() + 1);
+    from.fetch_file(file.path, target / below);
+  });
 }
 
 fs::path fetch_into(artifact_repository& from, std::string_view path, const fs::path& folder) {

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -46,6 +47,11 @@ class artifact_repository {
 // are refused, before anything is written.
 void put_tree(artifact_repository& into, const std::filesystem::path& source,
               std::string_view path);
+
+// All files in a folder and below it, folder by folder. Throws data_loss for a listing that leads
+// out of the folder or goes on for ever.
+void visit_files(artifact_repository& of, std::string_view path,
+                 const std::function<void(const artifact_info&)>& visit);
 
 // A file, or a folder with all that is below it (path "": all), to target. Throws not_found where
 // there is nothing; data_loss for a listing that leads out of the folder or goes on for ever.

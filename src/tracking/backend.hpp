@@ -2,11 +2,13 @@
 #pragma once
 
 #include "tracking/artifact_repository.hpp"
+#include "tracking/model_record.hpp"
 
 #include <mizzen/tracking/client.hpp>
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -15,6 +17,8 @@
 #include <vector>
 
 namespace mizzen::tracking::detail {
+
+class transfer_target;
 
 // A point on its way from the log to the store. The views live as long as the call.
 struct logged_point {
@@ -152,6 +156,18 @@ class backend {
   // Where the files of an artifact location (of a run, an experiment, a model) are kept. Throws
   // error(unimplemented) for a location that cannot be reached from here.
   virtual std::shared_ptr<artifact_repository> artifacts(std::string_view location) = 0;
+
+  // --- transfers ---------------------------------------------------------------------------------
+
+  virtual model_record get_model_record(std::string_view model_id) = 0;
+  virtual std::vector<model_use> model_uses(std::string_view run_id) = 0;
+  // How many points each metric of a run has; nothing where only reading them all would tell.
+  virtual std::optional<std::map<std::string, std::uint64_t>> count_points(
+      std::string_view run_id) = 0;
+  // Lives no longer than the backend.
+  virtual std::unique_ptr<transfer_target> receive() = 0;
+  // Held as long as the result lives. Throws error(unavailable) where it is held already.
+  virtual std::shared_ptr<void> lock_for_transfer() { return nullptr; }
 
   // Not of a server so far.
   virtual void set_model_version_stage(std::string_view name, std::int64_t version,

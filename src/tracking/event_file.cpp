@@ -57,15 +57,6 @@ std::uint32_t masked_checksum(std::string_view text) {
   return (crc >> 15 | crc << 17) + 0xa282ead8U;
 }
 
-void append_frame(std::string& to, std::string_view message) {
-  std::string length;
-  put_fixed(length, std::uint64_t{message.size()});
-  to += length;
-  put_fixed(to, masked_checksum(length));
-  to += message;
-  put_fixed(to, masked_checksum(message));
-}
-
 template <typename T>
 T get(std::string_view from) {
   T value{};
@@ -79,10 +70,19 @@ std::string mark_text(std::string_view log) {
 
 }  // namespace
 
+void append_event_frame(std::string& to, std::string_view message) {
+  std::string length;
+  put_fixed(length, std::uint64_t{message.size()});
+  to += length;
+  put_fixed(to, masked_checksum(length));
+  to += message;
+  put_fixed(to, masked_checksum(message));
+}
+
 void append_version_event(std::string& to, double wall_time) {
   std::string event = event_at(wall_time);
   put_bytes(event, event_file_version, "brain.Event:2");
-  append_frame(to, event);
+  append_event_frame(to, event);
 }
 
 void append_scalar_event(std::string& to, double wall_time, std::int64_t step, std::string_view tag,
@@ -97,7 +97,7 @@ void append_scalar_event(std::string& to, double wall_time, std::int64_t step, s
   put_key(event, event_step, varint);
   put_varint(event, static_cast<std::uint64_t>(step));
   put_bytes(event, event_summary, summary);
-  append_frame(to, event);
+  append_event_frame(to, event);
 }
 
 void append_mark_event(std::string& to, double wall_time, std::string_view log,
@@ -106,7 +106,7 @@ void append_mark_event(std::string& to, double wall_time, std::string_view log,
   put_bytes(metadata, metadata_writer, mark_text(log) + std::to_string(position));
   std::string event = event_at(wall_time);
   put_bytes(event, event_source_metadata, metadata);
-  append_frame(to, event);
+  append_event_frame(to, event);
 }
 
 std::optional<std::uint64_t> read_event_length(std::string_view head) {

@@ -10,6 +10,9 @@
 
 namespace mizzen::tracking::detail {
 
+// Appends the frame of any message to a buffer.
+void append_event_frame(std::string& to, std::string_view message);
+
 // Appends the frame of an event to a buffer. Times are in seconds since 1970-01-01 UTC.
 void append_version_event(std::string& to, double wall_time);  // the first of a file
 void append_scalar_event(std::string& to, double wall_time, std::int64_t step, std::string_view tag,

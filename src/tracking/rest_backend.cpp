@@ -180,9 +180,9 @@ run_record rest_backend::start_run(std::string_view experiment_id, const run_opt
 }
 
 run_record rest_backend::resume_run(std::string_view run_id) {
-  check_id("run.id", run_id);
-  post("runs/update", {{"run_id", run_id}, {"status", "RUNNING"}}, repeatable::yes);
-  return get_run(run_id);
+  const std::string id = get_run(run_id).id;
+  post("runs/update", {{"run_id", id}, {"status", "RUNNING"}}, repeatable::yes);
+  return get_run(id);
 }
 
 void rest_backend::end_run(std::string_view run_id, run_status status,
@@ -197,8 +197,14 @@ void rest_backend::end_run(std::string_view run_id, run_status status,
 
 run_record rest_backend::get_run(std::string_view run_id) {
   check_id("run.id", run_id);
-  const json answer = get("runs/get", {{"run_id", std::string(run_id)}});
-  return read_run(required_field(answer, "run"));
+  try {
+    const json answer = get("runs/get", {{"run_id", std::string(run_id)}});
+    return read_run(required_field(answer, "run"));
+  } catch (const mlflow_error& e) {
+    auto transferred = is_missing(e) ? find_transferred_run(run_id) : std::nullopt;
+    if (!transferred) throw;
+    return *std::move(transferred);
+  }
 }
 
 page<run_record> rest_backend::search_runs(const run_query& query) {
@@ -285,8 +291,18 @@ void rest_backend::visit_metric_history(std::string_view run_id, std::string_vie
   query_parameters query = {{"run_id", std::string(run_id)},
                             {"metric_key", std::string(key)},
                             {"max_results", history_page}};
+  const auto ask = [&] {
+    try {
+      return get("metrics/get-history", query);
+    } catch (const mlflow_error& e) {
+      const auto transferred = is_missing(e) ? find_transferred_run(run_id) : std::nullopt;
+      if (!transferred || transferred->id == query[0].second) throw;
+      query[0].second = transferred->id;
+    }
+    return get("metrics/get-history", query);
+  };
   for (;;) {
-    const json answer = get("metrics/get-history", query);
+    const json answer = ask();
     for (const json& point : list_field(answer, "metrics")) {
       if (!visit(read_metric(point))) return;
     }

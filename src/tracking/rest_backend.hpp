@@ -122,6 +122,13 @@ class rest_backend final : public backend {
 
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
+  // See rest_transfer.cpp.
+  model_record get_model_record(std::string_view model_id) override;
+  std::vector<model_use> model_uses(std::string_view run_id) override;
+  std::optional<std::map<std::string, std::uint64_t>> count_points(
+      std::string_view run_id) override;
+  std::unique_ptr<transfer_target> receive() override;
+
   std::string record_node(const lineage_node& node) override;
   void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
   lineage_node get_node(std::string_view id) override;
@@ -130,7 +137,12 @@ class rest_backend final : public backend {
   lineage_graph reachable_nodes(std::string_view id, lineage_direction direction) override;
   lineage_graph all_nodes() override;
 
+  // What a transfer brought here, by the id that it had where it came from.
+  std::optional<run_record> find_transferred_run(std::string_view id);
+  std::optional<logged_model> find_transferred_model(std::string_view id);
+
  private:
+  friend class rest_target;
   // The connection, for this process only. A child after fork() must not share its sockets.
   rest_connection& server() const;
   json get(std::string_view path, const query_parameters& query = {}) const;

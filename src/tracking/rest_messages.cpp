@@ -255,6 +255,9 @@ run_record read_run(const json& message) {
   for (const json& output : list_field(object_field(message, "outputs"), "model_outputs")) {
     out.model_ids.push_back(text_field(output, "model_id"));
   }
+  for (const json& input : list_field(object_field(message, "inputs"), "model_inputs")) {
+    out.input_model_ids.push_back(text_field(input, "model_id"));
+  }
   return out;
 }
 

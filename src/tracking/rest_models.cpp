@@ -100,8 +100,15 @@ void rest_backend::fail_logged_model(const logged_model& model, std::string_view
 }
 
 logged_model rest_backend::get_logged_model(std::string_view model_id) {
-  const json answer = get(model_path(model_id));
-  return read_logged_model(required_field(answer, "model"));
+  try {
+    const json answer = get(model_path(model_id));
+    return read_logged_model(required_field(answer, "model"));
+  } catch (const mlflow_error& e) {
+    auto transferred =
+        e.code() == errc::not_found ? find_transferred_model(model_id) : std::nullopt;
+    if (!transferred) throw;
+    return *std::move(transferred);
+  }
 }
 
 std::vector<logged_model> rest_backend::list_logged_models(std::string_view run_id) {

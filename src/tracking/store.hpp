@@ -120,6 +120,14 @@ class store final : public backend {
 
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
+  // See store_transfer.cpp.
+  model_record get_model_record(std::string_view model_id) override;
+  std::vector<model_use> model_uses(std::string_view run_id) override;
+  std::optional<std::map<std::string, std::uint64_t>> count_points(
+      std::string_view run_id) override;
+  std::unique_ptr<transfer_target> receive() override;
+  std::shared_ptr<void> lock_for_transfer() override;
+
   void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,
                                bool archive_others) override;
   std::string model_version_stage(std::string_view name, std::int64_t version) override;
@@ -135,6 +143,7 @@ class store final : public backend {
   lineage_graph all_nodes() override;
 
  private:
+  friend class store_target;
   void check_process() const;
 
   // Runs work(connection&) in a transaction on the writers' connection.

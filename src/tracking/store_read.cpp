@@ -67,11 +67,14 @@ void read_details(connection& on, const std::string& ids, std::span<run_record> 
     }
   }
   auto row = on.prepare(
-      "SELECT j.key, i.destination_id FROM json_each(?1) j "
-      "CROSS JOIN inputs i ON i.source_type = 'RUN_OUTPUT' AND i.source_id = j.value AND "
-      "i.destination_type = 'MODEL_OUTPUT' ORDER BY j.key, i.rowid");
+      "SELECT j.key, i.destination_id, i.source_type = 'RUN_OUTPUT' FROM json_each(?1) j "
+      "CROSS JOIN inputs i ON i.source_type IN ('RUN_OUTPUT', 'RUN_INPUT') AND i.source_id = "
+      "j.value AND i.destination_type IN ('MODEL_OUTPUT', 'MODEL_INPUT') ORDER BY j.key, i.rowid");
   row.bind(ids);
-  while (row.step()) run_of(row).model_ids.push_back(row.text(1));
+  while (row.step()) {
+    run_record& run = run_of(row);
+    (row.integer(2) != 0 ? run.model_ids : run.input_model_ids).push_back(row.text(1));
+  }
 }
 
 // Whether the points of one run are best read off the primary key of the table, which is ordered

@@ -251,4 +251,13 @@ void check_batch(std::span<const metric> metrics, const string_map& params,
   for (const auto& [key, value] : tags) check_tag(key, value);
 }
 
+bool is_entity_id(std::string_view id) noexcept {
+  const auto is_letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (id.empty() || id.size() > 36 || !is_letter(id.front())) return false;
+  return std::all_of(id.begin(), id.end(),
+                     [&](char c) { return is_letter(c) || c == '-' || c == '_'; });
+}
+
 }  // namespace mizzen::tracking::detail

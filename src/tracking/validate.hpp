@@ -55,6 +55,8 @@ void check_experiment_name(std::string_view name);
 void check_model_name(std::string_view name);         // of a registered model
 void check_logged_model_name(std::string_view name);  // of a model of a run
 void check_alias(std::string_view alias);
+// Whether it is an id that a store could have given a run or a logged model; it is safe in a path.
+bool is_entity_id(std::string_view id) noexcept;
 // Only versions in staging or production can be archived by another that takes their place.
 void check_archiving(model_stage stage, bool archive_existing);
 // MLflow's spelling of a stage; "" and what is none of them: none.

@@ -24,6 +24,10 @@
 
 namespace mizzen::tracking {
 
+namespace detail {
+struct client_parts;
+}
+
 // What a write that has returned survives.
 enum class durability {
   process,  // the death of the process, SIGKILL included. A power cut may take the last seconds
@@ -244,6 +248,7 @@ class client {
   tracking::lineage lineage() const;
 
  private:
+  friend struct detail::client_parts;
   std::shared_ptr<detail::backend> backend_;
   std::shared_ptr<detail::drain> writer_;
 };

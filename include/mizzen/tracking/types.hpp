@@ -83,7 +83,8 @@ struct run_record {
   string_map params = {};
   string_map tags = {};
   std::vector<dataset_input> inputs = {};
-  std::vector<std::string> model_ids = {};  // logged models that it produced
+  std::vector<std::string> model_ids = {};        // logged models that it produced
+  std::vector<std::string> input_model_ids = {};  // and that it read
 };
 
 // A file or folder among a run's artifacts.

@@ -26,8 +26,8 @@ T fixed(std::string_view bytes) {
 // One field of a message.
 struct field {
   std::uint32_t number = 0;
-  std::uint32_t type = 0;      // wire type
-  std::uint64_t integer = 0;   // of a varint
+  std::uint32_t type = 0;       // wire type
+  std::uint64_t integer = 0;    // of a varint
   std::string_view bytes = {};  // of the other types
 };
 
@@ -58,11 +58,20 @@ void visit_fields(std::string_view message, Visit&& visit) {
               .type = static_cast<std::uint32_t>(key & 7U)};
     if (key >> 35U != 0 || one.number == 0) refuse("a field has no number");
     switch (one.type) {
-      case 0: one.integer = take_varint(message); break;
-      case 1: one.bytes = take(message, 8); break;
-      case 2: one.bytes = take(message, take_varint(message)); break;
-      case 5: one.bytes = take(message, 4); break;
-      default: refuse("a field has a type that protobuf no longer has");
+      case 0:
+        one.integer = take_varint(message);
+        break;
+      case 1:
+        one.bytes = take(message, 8);
+        break;
+      case 2:
+        one.bytes = take(message, take_varint(message));
+        break;
+      case 5:
+        one.bytes = take(message, 4);
+        break;
+      default:
+        refuse("a field has a type that protobuf no longer has");
     }
     visit(std::as_const(one));
   }
@@ -86,9 +95,19 @@ double brain_float(std::uint16_t bits) {
 
 // DataType of tensorflow/core/framework/types.proto.
 enum data_type : std::uint64_t {
-  type_float = 1, type_double = 2, type_int32 = 3, type_uint8 = 4, type_int16 = 5, type_int8 = 6,
-  type_int64 = 9, type_bool = 10, type_bfloat16 = 14, type_uint16 = 17, type_half = 19,
-  type_uint32 = 22, type_uint64 = 23,
+  type_float = 1,
+  type_double = 2,
+  type_int32 = 3,
+  type_uint8 = 4,
+  type_int16 = 5,
+  type_int8 = 6,
+  type_int64 = 9,
+  type_bool = 10,
+  type_bfloat16 = 14,
+  type_uint16 = 17,
+  type_half = 19,
+  type_uint32 = 22,
+  type_uint64 = 23,
 };
 
 // The first element of TensorProto::tensor_content.
@@ -98,23 +117,35 @@ std::optional<double> from_content(std::uint64_t type, std::string_view bytes) {
     return static_cast<double>(fixed<T>(bytes));
   };
   switch (type) {
-    case type_float: return as(float{});
-    case type_double: return as(double{});
-    case type_int32: return as(std::int32_t{});
-    case type_uint8: return as(std::uint8_t{});
-    case type_int16: return as(std::int16_t{});
-    case type_int8: return as(std::int8_t{});
-    case type_int64: return as(std::int64_t{});
-    case type_bool: return as(std::uint8_t{});
-    case type_uint16: return as(std::uint16_t{});
-    case type_uint32: return as(std::uint32_t{});
-    case type_uint64: return as(std::uint64_t{});
+    case type_float:
+      return as(float{});
+    case type_double:
+      return as(double{});
+    case type_int32:
+      return as(std::int32_t{});
+    case type_uint8:
+      return as(std::uint8_t{});
+    case type_int16:
+      return as(std::int16_t{});
+    case type_int8:
+      return as(std::int8_t{});
+    case type_int64:
+      return as(std::int64_t{});
+    case type_bool:
+      return as(std::uint8_t{});
+    case type_uint16:
+      return as(std::uint16_t{});
+    case type_uint32:
+      return as(std::uint32_t{});
+    case type_uint64:
+      return as(std::uint64_t{});
     case type_half:
       return bytes.size() == 2 ? std::optional(half(fixed<std::uint16_t>(bytes))) : std::nullopt;
     case type_bfloat16:
       return bytes.size() == 2 ? std::optional(brain_float(fixed<std::uint16_t>(bytes)))
                                : std::nullopt;
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -146,7 +177,9 @@ std::optional<double> tensor_number(std::string_view message) {
   const auto is_unsigned = [](std::uint64_t value) { return static_cast<double>(value); };
   visit_fields(message, [&](const field& one) {
     switch (one.number) {
-      case 1: type = one.integer; break;
+      case 1:
+        type = one.integer;
+        break;
       case 2:
         visit_fields(one.bytes, [&](const field& dimension) {
           if (dimension.number != 2 || dimension.type != 2) return;
@@ -157,21 +190,38 @@ std::optional<double> tensor_number(std::string_view message) {
           is_one = is_one && size == 1;
         });
         break;
-      case 4: content = one.bytes; break;
-      case 5: reals(one, float{}); break;
-      case 6: reals(one, double{}); break;
-      case 7: integers(one, is_signed); break;
-      case 10: integers(one, is_signed); break;
-      case 11: integers(one, is_unsigned); break;
+      case 4:
+        content = one.bytes;
+        break;
+      case 5:
+        reals(one, float{});
+        break;
+      case 6:
+        reals(one, double{});
+        break;
+      case 7:
+        integers(one, is_signed);
+        break;
+      case 10:
+        integers(one, is_signed);
+        break;
+      case 11:
+        integers(one, is_unsigned);
+        break;
       case 13:
         integers(one, [&](std::uint64_t bits) {
           const auto low = static_cast<std::uint16_t>(bits);
           return type == type_bfloat16 ? brain_float(low) : half(low);
         });
         break;
-      case 16: integers(one, is_unsigned); break;
-      case 17: integers(one, is_unsigned); break;
-      default: break;
+      case 16:
+        integers(one, is_unsigned);
+        break;
+      case 17:
+        integers(one, is_unsigned);
+        break;
+      default:
+        break;
     }
   });
   if (!is_one) return std::nullopt;
@@ -184,14 +234,22 @@ event_value read_value(std::string_view message) {
   event_value value;
   visit_fields(message, [&](const field& one) {
     switch (one.number) {
-      case 1: value.tag = one.bytes; break;
+      case 1:
+        value.tag = one.bytes;
+        break;
       case 2:
         if (one.type == 5) value.number = static_cast<double>(fixed<float>(one.bytes));
         break;
       case 3:
-      case 5: value.kind = "histogram"; break;
-      case 4: value.kind = "image"; break;
-      case 6: value.kind = "audio"; break;
+      case 5:
+        value.kind = "histogram";
+        break;
+      case 4:
+        value.kind = "image";
+        break;
+      case 6:
+        value.kind = "audio";
+        break;
       case 8:
         value.number = tensor_number(one.bytes);
         value.kind = "tensor";
@@ -204,7 +262,8 @@ event_value read_value(std::string_view message) {
           });
         });
         break;
-      default: break;
+      default:
+        break;
     }
   });
   if (value.number) value.kind = {};
@@ -220,13 +279,16 @@ event_record read_event(std::string_view message) {
       case 1:
         if (one.type == 1) event.wall_time = fixed<double>(one.bytes);
         break;
-      case 2: event.step = static_cast<std::int64_t>(one.integer); break;
+      case 2:
+        event.step = static_cast<std::int64_t>(one.integer);
+        break;
       case 5:
         visit_fields(one.bytes, [&](const field& value) {
           if (value.number == 1 && value.type == 2) event.values.push_back(read_value(value.bytes));
         });
         break;
-      default: break;
+      default:
+        break;
     }
   });
   return event;
@@ -237,8 +299,7 @@ event_file_reader::event_file_reader(const std::filesystem::path& path)
   std::error_code failed;
   size_ = std::filesystem::file_size(path, failed);
   if (!file_ || failed) {
-    throw error(errc::permission_denied, "event file '" + path.string() + "'",
-                "it cannot be read");
+    throw error(errc::permission_denied, "event file '" + path.string() + "'", "it cannot be read");
   }
 }
 

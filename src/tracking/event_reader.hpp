@@ -1,5 +1,6 @@
-// Reads TensorBoard's event files, whoever wrote them: frames (event_file.hpp) around Event messages
-// (tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto and tensor.proto).
+// Reads TensorBoard's event files, whoever wrote them: frames (event_file.hpp) around Event
+// messages (tensorflow/core/util/event.proto, tensorflow/core/framework/summary.proto and
+// tensor.proto).
 #pragma once
 
 #include <cstdint>
@@ -42,9 +43,9 @@ class event_file_reader {
   // Throws error(permission_denied).
   explicit event_file_reader(const std::filesystem::path& path);
 
-  // Nothing at the end, which is also where a last frame is cut short (the writer is at it, or died).
-  // Throws error(data_loss) for a frame or message that is damaged; where can_go_on() the next call
-  // goes on behind it.
+  // Nothing at the end, which is also where a last frame is cut short (the writer is at it, or
+  // died). Throws error(data_loss) for a frame or message that is damaged; where can_go_on() the
+  // next call goes on behind it.
   std::optional<event_record> next();
   bool can_go_on() const noexcept { return !lost_; }
   std::uint64_t passed_over() const noexcept { return passed_over_; }

@@ -343,8 +343,7 @@ class file_store_source final : public transfer_source {
         all.push_back({one.version, std::move(one)});
       });
     }
-    std::sort(all.begin(), all.end(),
-              [](const auto& a, const auto& b) { return a.key < b.key; });
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.key < b.key; });
     return all;
   }
 
@@ -368,8 +367,9 @@ class file_store_source final : public transfer_source {
  private:
   [[noreturn]] void refuse_outside(const std::string& location) const {
     throw error(errc::permission_denied, "artifact location '" + location + "'",
-                "it is not below '" + root_.string() + "', which is all that is read; copy the "
-                "files to the folder artifacts of the run or model, and import again");
+                "it is not below '" + root_.string() +
+                    "', which is all that is read; copy the "
+                    "files to the folder artifacts of the run or model, and import again");
   }
 
   void attempt(const std::string& subject, const std::function<void()>& work) {
@@ -459,10 +459,10 @@ class file_store_source final : public transfer_source {
     if (!is_entity_id(id)) damaged(folder, "the dataset that it names has no id");
     const fs::path dataset = folder.parent_path().parent_path().parent_path() / "datasets" / id;
     const json data = read_meta(dataset, most_dataset);
-    into.inputs.push_back({{yaml_text(data, "name"), yaml_text(data, "digest"),
-                            yaml_text(data, "source_type"), yaml_text(data, "source"),
-                            yaml_text(data, "schema"), yaml_text(data, "profile")},
-                           yaml_map(meta, "tags")});
+    into.inputs.push_back(
+        {{yaml_text(data, "name"), yaml_text(data, "digest"), yaml_text(data, "source_type"),
+          yaml_text(data, "source"), yaml_text(data, "schema"), yaml_text(data, "profile")},
+         yaml_map(meta, "tags")});
   }
 
   std::optional<source_model> read_model(const fs::path& folder, const std::string& experiment_id) {
@@ -509,7 +509,8 @@ class file_store_source final : public transfer_source {
           one.dataset_digest = rest.substr(digest + 1);
         }
         record.metrics.push_back(std::move(one));
-        if (record.metrics.size() > most_files) damaged(folder, "it has more than 1,000,000 points");
+        if (record.metrics.size() > most_files)
+          damaged(folder, "it has more than 1,000,000 points");
       });
     }
     return out;

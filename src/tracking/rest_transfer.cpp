@@ -157,9 +157,8 @@ class rest_target final : public transfer_target {
   // those that are not are taken back.
   std::optional<placed_entity> find_model(const std::string& id) override {
     if (!is_entity_id(id)) return std::nullopt;
-    const page<logged_model> found =
-        server_.search_logged_models({.filter = equals(model_id_tag, id),
-                                      .order_by = {{.field = "creation_timestamp"}}});
+    const page<logged_model> found = server_.search_logged_models(
+        {.filter = equals(model_id_tag, id), .order_by = {{.field = "creation_timestamp"}}});
     if (!found.empty()) {
       const logged_model* chosen = &found[0];
       std::vector<const logged_model*> begun;
@@ -431,9 +430,8 @@ std::optional<std::map<std::string, std::uint64_t>> rest_backend::count_points(s
 
 std::optional<run_record> rest_backend::find_transferred_run(std::string_view id) {
   if (!is_entity_id(id)) return std::nullopt;
-  page<run_record> found = search_runs({.filter = equals(run_id_tag, id),
-                                        .order_by = {"start_time ASC"},
-                                        .max_results = 1});
+  page<run_record> found = search_runs(
+      {.filter = equals(run_id_tag, id), .order_by = {"start_time ASC"}, .max_results = 1});
   if (found.empty()) return std::nullopt;
   return std::move(found.items.front());
 }

@@ -171,8 +171,7 @@ class store_target final : public transfer_target {
             "model_type, source_run_id) VALUES (?1, CAST(?2 AS INTEGER), ?3, ?4, ?5, ?6, ?7, "
             "'active', nullif(?8, ''), nullif(?9, ''))")
           .bind(from.model.id, experiment_id, from.model.name, location, from.model.creation_time,
-                from.last_update_time, model_status_number("PENDING"), from.type,
-                from.model.run_id)
+                from.last_update_time, model_status_number("PENDING"), from.type, from.model.run_id)
           .run();
       return placed_entity{from.model.id, location, {}};
     });
@@ -253,8 +252,7 @@ class store_target final : public transfer_target {
     check_text("model_version.run_id", from.run_id, 36);
     check_text("model_version.description", from.description, limits::description_length);
     for (const auto& [key, value] : from.tags) check_registry_tag(key, value);
-    const std::string subject =
-        "model version '" + from.name + "' " + std::to_string(from.version);
+    const std::string subject = "model version '" + from.name + "' " + std::to_string(from.version);
     store_.writing([&](connection& on) {
       {
         auto row = on.prepare(
@@ -296,9 +294,9 @@ class store_target final : public transfer_target {
             .bind(key, value, from.name, from.version)
             .run();
       }
-      const std::string node = record_node_in(on, {.kind = "model_version",
-                                                   .name = from.name,
-                                                   .version = std::to_string(from.version)});
+      const std::string node = record_node_in(
+          on,
+          {.kind = "model_version", .name = from.name, .version = std::to_string(from.version)});
       if (!model_id.empty()) {
         link_nodes_in(on, model_node(on, model_id), node, "registered");
       } else if (from.source.starts_with("models:/")) {
@@ -368,7 +366,7 @@ std::unique_ptr<transfer_target> store::receive() { return std::make_unique<stor
 std::shared_ptr<void> store::lock_for_transfer() {
   check_process();
   const std::string path = writer_->path() + ".mizzen-transfer";
-  auto held = std::make_shared<file_descriptor>(path, O_RDWR | O_CREAT, 0666);
+  auto held = std::make_shared<descriptor>(open_file(path, O_RDWR | O_CREAT, 0666));
   if (::flock(held->get(), LOCK_EX | LOCK_NB) != 0) {
     throw error(errc::unavailable, "store '" + writer_->path() + "'",
                 "another transfer out of it is under way (it holds '" + path + "')");
@@ -392,14 +390,15 @@ model_record store::get_model_record(std::string_view model_id) {
       }
     }
     {
-      auto row = on.prepare(
-          "SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1");
+      auto row =
+          on.prepare("SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1");
       row.bind(model_id);
       while (row.step()) record.params[row.text(0)] = row.text(1);
     }
     auto row = on.prepare(
         "SELECT metric_name, metric_value, metric_step, metric_timestamp_ms, run_id, dataset_name, "
-        "dataset_digest FROM logged_model_metrics WHERE model_id = ?1 AND metric_value IS NOT NULL");
+        "dataset_digest FROM logged_model_metrics WHERE model_id = ?1 AND metric_value IS NOT "
+        "NULL");
     row.bind(model_id);
     while (row.step()) {
       record.metrics.push_back({{row.text(0), row.real(1), row.integer(2), row.integer(3)},

@@ -36,8 +36,7 @@ std::map<std::string, event_run> find_runs(const fs::path& root) {
       if (!entry.is_regular_file(ignored)) continue;
       const std::string file = entry.path().filename().string();
       if (file.find("tfevents") == std::string::npos) continue;
-      const std::string path =
-          entry.path().parent_path().lexically_relative(root).generic_string();
+      const std::string path = entry.path().parent_path().lexically_relative(root).generic_string();
       event_run& run = runs[path];
       run.name = path == "." ? root.filename().string() : path;
       run.files.push_back(entry.path());
@@ -238,9 +237,9 @@ class tensorboard_source final : public transfer_source {
         visit(*event);
       }
       if (report_damage && file && file->passed_over() != 0 && left_out_.size() < most_reports) {
-        left_out_.push_back({"event file '" + path.string() + "'", errc::unimplemented,
-                             std::to_string(file->passed_over()) +
-                                 " events are larger than any scalar"});
+        left_out_.push_back(
+            {"event file '" + path.string() + "'", errc::unimplemented,
+             std::to_string(file->passed_over()) + " events are larger than any scalar"});
       }
     }
   }

@@ -1,6 +1,6 @@
 #include "tracking/client_parts.hpp"
-#include "tracking/writer.hpp"
 #include "tracking/transfer_job.hpp"
+#include "tracking/writer.hpp"
 
 #include <mizzen/core/error.hpp>
 #include <mizzen/tracking/transfer.hpp>

@@ -66,9 +66,8 @@ transfer_report transfer_job::run() {
   std::vector<experiment> experiments = from_.experiments();
   if (!options_.experiments.empty()) {
     for (const std::string& name : options_.experiments) {
-      const bool there =
-          std::any_of(experiments.begin(), experiments.end(),
-                      [&](const experiment& one) { return one.name == name; });
+      const bool there = std::any_of(experiments.begin(), experiments.end(),
+                                     [&](const experiment& one) { return one.name == name; });
       if (!there) {
         throw error(errc::not_found, "experiment '" + name + "'",
                     "there is no active experiment of this name to transfer");
@@ -169,7 +168,8 @@ const placed_entity* transfer_job::model_there(const std::string& key) {
 }
 
 void transfer_job::carry_run(const source_run& run, const std::string& experiment_id) {
-  if (!runs_.contains(run.key)) runs_.emplace(run.key, target_->place_run(run.record, experiment_id));
+  if (!runs_.contains(run.key))
+    runs_.emplace(run.key, target_->place_run(run.record, experiment_id));
   const placed_entity& there = runs_.at(run.key);
   // Told before anything is read: what changes meanwhile is carried over by the next transfer.
   const auto state = options_.files == transfer_files::none ? std::nullopt : from_.state_of(run);
@@ -449,9 +449,8 @@ void transfer_job::carry_aliases(const registered_model& model) {
     attempt(subject, [&] {
       if (now != there.aliases.end() && !options_.move_aliases) {
         throw error(errc::already_exists, subject,
-                    "it points at version " + std::to_string(now->second) +
-                        " over there, not at " + std::to_string(number->second) +
-                        "; see transfer_options::move_aliases");
+                    "it points at version " + std::to_string(now->second) + " over there, not at " +
+                        std::to_string(number->second) + "; see transfer_options::move_aliases");
       }
       to_.set_model_alias(model.name, alias, number->second);
     });

@@ -109,11 +109,15 @@ class backend_source final : public transfer_source {
     const auto points = from_->count_points(run.key);
     if (!points) return std::nullopt;
     const run_record& record = run.record;
-    json all = {{"name", record.name},     {"user", record.user},
+    json all = {{"name", record.name},
+                {"user", record.user},
                 {"status", to_string(record.status)},
-                {"start", record.start_time}, {"end", record.end_time.value_or(0)},
-                {"params", record.params}, {"tags", record.tags},
-                {"points", *points},       {"models", record.model_ids},
+                {"start", record.start_time},
+                {"end", record.end_time.value_or(0)},
+                {"params", record.params},
+                {"tags", record.tags},
+                {"points", *points},
+                {"models", record.model_ids},
                 {"used", record.input_model_ids}};
     for (const auto& [key, latest] : record.metrics) {
       all["latest"][key] = {latest.step, latest.timestamp.value_or(0),
@@ -128,7 +132,9 @@ class backend_source final : public transfer_source {
   }
 
   std::vector<model_use> model_uses(const source_run& run) override {
-    if (run.record.model_ids.empty() && run.record.input_model_ids.empty()) return {};
+    const bool none = run.record.model_ids.empty() && run.record.input_model_ids.empty();
+    // A server's search leaves out the models that a run has read.
+    if (none && !from_->is_remote()) return {};
     return from_->model_uses(run.key);
   }
 

@@ -203,7 +203,8 @@ class reader {
   std::string plain_part() const {
     std::string_view part = line_;
     if (part.starts_with('#')) part = {};
-    for (std::size_t at = part.find('#'); at != std::string_view::npos; at = part.find('#', at + 1)) {
+    for (std::size_t at = part.find('#'); at != std::string_view::npos;
+         at = part.find('#', at + 1)) {
       if (!is_blank(part[at - 1])) continue;
       part = part.substr(0, at);
       break;
@@ -269,7 +270,7 @@ class reader {
     const char c = line_.front();
     line_.remove_prefix(1);
     constexpr std::string_view names = "0abtnvfre\"/\\ N_LP";
-    constexpr std::uint32_t codes[] = {0,    7,    8,   9,   10,  11,   12,   13,    27,
+    constexpr std::uint32_t codes[] = {0,   7,   8,    9,   10,   11,   12,     13,    27,
                                        '"', '/', '\\', ' ', 0x85, 0xa0, 0x2028, 0x2029};
     if (const auto at = names.find(c); at != std::string_view::npos) {
       append_utf8(text, codes[at]);
@@ -295,7 +296,9 @@ class reader {
   bool at_end_ = false;
 };
 
-[[noreturn]] void refuse(const char* key, const char* why) { throw error(errc::data_loss, key, why); }
+[[noreturn]] void refuse(const char* key, const char* why) {
+  throw error(errc::data_loss, key, why);
+}
 
 }  // namespace
 

@@ -121,7 +121,7 @@ def main() -> None:
             writer.add_scalar("loss/train", 9, 900)
         cut = next((moved / "deep/tensors").iterdir())
         with open(cut, "ab") as file:
-            file.write(cut.read_bytes()[24:40])
+            file.write(cut.read_bytes()[:20])  # the beginning of a frame
         damaged = next((moved / "deep/kinds").iterdir())
         content = bytearray(damaged.read_bytes())
         content[-8] ^= 1

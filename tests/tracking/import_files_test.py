@@ -77,7 +77,8 @@ def describe(c: MlflowClient) -> dict:
                 "inputs": [(d.dataset.name, d.dataset.digest, d.dataset.source_type, d.dataset.source,
                             d.dataset.schema, d.dataset.profile, sorted((t.key, t.value) for t in d.tags))
                            for d in r.inputs.dataset_inputs],
-                "read": [m.model_id for m in r.inputs.model_inputs],
+                # A search leaves these out.
+                "read": [m.model_id for m in c.get_run(info.run_id).inputs.model_inputs],
                 "made": [(m.model_id, m.step) for m in r.outputs.model_outputs],
                 "files": [(a.path, a.is_dir) for a in c.list_artifacts(info.run_id)],
             }

@@ -1,5 +1,5 @@
-// Readers of what is imported, and folders that are wrong. Folders that MLflow and TensorBoard wrote:
-// import_files_test.py, import_events_test.py.
+// Readers of what is imported, and folders that are wrong. Folders that MLflow and TensorBoard
+// wrote: import_files_test.py, import_events_test.py.
 #include "temporary_folder.hpp"
 #include "tracking/event_file.hpp"
 #include "tracking/event_reader.hpp"
@@ -64,20 +64,22 @@ TEST(yaml_reader, reads_what_pyyaml_writes) {
                        {"quoted: key", json::array()}}));
   EXPECT_EQ(d::read_yaml(""), json::object());
   EXPECT_EQ(d::read_yaml("---\r\na: b\r\n"), json({{"a", "b"}}));
-  const json ours = {{"a", "b: c"}, {"n", "null"}, {"m", {{"x", "- y"}, {"z", " 1 "}}}, {"l", {"#"}}};
+  const json ours = {
+      {"a", "b: c"}, {"n", "null"}, {"m", {{"x", "- y"}, {"z", " 1 "}}}, {"l", {"#"}}};
   EXPECT_EQ(d::read_yaml(d::to_yaml(ours)), ours);
 }
 
 TEST(yaml_reader, refuses_the_rest_and_names_the_line) {
   for (const std::string text :
        {"a: 1\na: 2\n", "x", "a: &b c\n", "a: !!python/object x\n", "a: |\n  x\n", "a: {b: c}\n",
-        "a: 'x\n", "a: \"\\q\"\n", "a: \"\\ud800\"\n", "a: 'x' y\n", "  a: b\nc: d\n",
-        "a: b: c\n", "'a'b: c\n", "? a\nb: c\n", "a: b\n   c: d\n"}) {
+        "a: 'x\n", "a: \"\\q\"\n", "a: \"\\ud800\"\n", "a: 'x' y\n", "  a: b\nc: d\n", "a: b: c\n",
+        "'a'b: c\n", "? a\nb: c\n", "a: b\n   c: d\n"}) {
     SCOPED_TRACE(text);
     EXPECT_ERROR(errc::data_loss, "yaml line", d::read_yaml(text));
   }
   std::string deep;
-  for (int i = 0; i < 100'000; ++i) deep += std::string(static_cast<std::size_t>(i % 100), ' ') + "a:\n";
+  for (int i = 0; i < 100'000; ++i)
+    deep += std::string(static_cast<std::size_t>(i % 100), ' ') + "a:\n";
   EXPECT_ERROR(errc::data_loss, "yaml line", d::read_yaml(deep));
   const json map = d::read_yaml("a: x\nb:\n  c: d\n");
   EXPECT_ERROR(errc::data_loss, "a", d::yaml_integer(map, "a"));
@@ -171,8 +173,10 @@ class imports : public testing::Test {
   }
   void put_run(const std::string& id, const std::string& more = {}) {
     put("mlruns/1/" + id + "/meta.yaml",
-        "run_id: " + id + "\nrun_name: one\nstatus: 3\nstart_time: 5\nend_time: 6\n"
-        "lifecycle_stage: active\nuser_id: me\n" + more);
+        "run_id: " + id +
+            "\nrun_name: one\nstatus: 3\nstart_time: 5\nend_time: 6\n"
+            "lifecycle_stage: active\nuser_id: me\n" +
+            more);
   }
 
   temporary_folder folder_;
@@ -207,7 +211,8 @@ TEST_F(imports, read_artifacts_below_the_folder_only) {
   EXPECT_THAT(import_file_store(folder_.path() / "mlruns", store_).problems, SizeIs(1));
   EXPECT_THAT(store_.get_run(id).params, IsEmpty());
   fs::remove_all(folder_.path() / "mlruns/1" / id / "params");
-  fs::create_directory_symlink(folder_.path() / "secret", folder_.path() / "mlruns/1" / id / "artifacts");
+  fs::create_directory_symlink(folder_.path() / "secret",
+                               folder_.path() / "mlruns/1" / id / "artifacts");
   report = import_file_store(folder_.path() / "mlruns", store_);
   EXPECT_THAT(report.problems, SizeIs(1));
   EXPECT_THAT(store_.list_artifacts(id), IsEmpty());

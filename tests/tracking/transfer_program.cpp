@@ -1,10 +1,9 @@
 // The C++ side of the tests of transfers and imports:
 //   transfer_program fill DB              one of everything into an embedded store; prints its ids
-//   transfer_program transfer FROM TO [STEPS]   prints the report; with STEPS it is killed (SIGKILL)
-//   after so many steps
-//   transfer_program import-files FOLDER TO     a file store of MLflow; prints the report
-//   transfer_program import-events FOLDER TO EXPERIMENT   event files of TensorBoard
-//   transfer_program show URI ID…         the runs of those ids, as JSON
+//   transfer_program transfer FROM TO [STEPS]   prints the report; with STEPS it is killed
+//   (SIGKILL) after so many steps transfer_program import-files FOLDER TO     a file store of
+//   MLflow; prints the report transfer_program import-events FOLDER TO EXPERIMENT   event files of
+//   TensorBoard transfer_program show URI ID…         the runs of those ids, as JSON
 #include <mizzen/core.hpp>
 #include <mizzen/tracking.hpp>
 
@@ -42,8 +41,8 @@ int fill(const std::string& db) {
   child.log_metric("score", 0.5);
   child.fail();
   const std::byte bytes[] = {std::byte{1}, std::byte{2}};
-  const logged_model net = parent.log_model(
-      bytes, {.name = "net", .params = {{"depth", "3"}}, .tags = {{"t", "v"}}});
+  const logged_model net =
+      parent.log_model(bytes, {.name = "net", .params = {{"depth", "3"}}, .tags = {{"t", "v"}}});
   parent.finish();
   c.create_registered_model("digits", {.description = "words", .tags = {{"task", "x"}}});
   c.register_model("digits", net, {.description = "first", .tags = {{"q", "1"}}});
@@ -53,7 +52,9 @@ int fill(const std::string& db) {
   c.set_model_alias("digits", "champion", 3);
   c.copy_model_version("digits", 3, "a copy");
   c.flush();
-  std::cout << mz::json{{"parent", parent.id()}, {"child", child.id()}, {"model", net.id},
+  std::cout << mz::json{{"parent", parent.id()},
+                        {"child", child.id()},
+                        {"model", net.id},
                         {"start", c.get_run(parent.id()).start_time},
                         {"end", c.get_run(parent.id()).end_time.value()}}
             << '\n';
@@ -65,11 +66,16 @@ int show_report(const transfer_report& report) {
   for (const transfer_problem& p : report.problems) problems.push_back({p.subject, p.message});
   mz::json left_out = mz::json::array();
   for (const transfer_problem& p : report.left_out) left_out.push_back({p.subject, p.message});
-  std::cout << mz::json{{"experiments", report.experiments}, {"runs", report.runs},
-                        {"unchanged", report.unchanged},     {"points", report.points},
-                        {"files", report.files},             {"bytes", report.bytes},
-                        {"models", report.models},           {"versions", report.versions},
-                        {"problems", problems},              {"left_out", left_out}}
+  std::cout << mz::json{{"experiments", report.experiments},
+                        {"runs", report.runs},
+                        {"unchanged", report.unchanged},
+                        {"points", report.points},
+                        {"files", report.files},
+                        {"bytes", report.bytes},
+                        {"models", report.models},
+                        {"versions", report.versions},
+                        {"problems", problems},
+                        {"left_out", left_out}}
             << '\n';
   return 0;
 }
@@ -97,9 +103,14 @@ int show(const std::string& uri, const std::vector<std::string>& ids) {
     }
     const run_record run = c.get_run(id);
     mz::json& one = all[id];
-    one = {{"id", run.id},         {"name", run.name}, {"status", to_string(run.status)},
-           {"params", run.params}, {"tags", run.tags}, {"user", run.user},
-           {"start", run.start_time}, {"end", run.end_time.value_or(-1)},
+    one = {{"id", run.id},
+           {"name", run.name},
+           {"status", to_string(run.status)},
+           {"params", run.params},
+           {"tags", run.tags},
+           {"user", run.user},
+           {"start", run.start_time},
+           {"end", run.end_time.value_or(-1)},
            {"models", run.model_ids}};
     for (const auto& [key, latest] : run.metrics) {
       for (const metric& m : c.metric_history(id, key)) {

@@ -28,10 +28,14 @@ json everything(const client& c) {
     json one = {{"id", e.id}, {"tags", e.tags}, {"created", e.creation_time}};
     for (const run_record& r :
          c.search_runs({.experiment_ids = {e.id}, .order_by = {"run_id ASC"}})) {
-      json run = {{"name", r.name},        {"user", r.user},
-                  {"start", r.start_time}, {"end", r.end_time.value_or(-1)},
-                  {"params", r.params},    {"tags", r.tags},
-                  {"made", r.model_ids},   {"read", r.input_model_ids},
+      json run = {{"name", r.name},
+                  {"user", r.user},
+                  {"start", r.start_time},
+                  {"end", r.end_time.value_or(-1)},
+                  {"params", r.params},
+                  {"tags", r.tags},
+                  {"made", r.model_ids},
+                  {"read", r.input_model_ids},
                   {"status", to_string(r.status)}};
       for (const auto& [key, latest] : r.metrics) {
         for (const metric& m : c.metric_history(r.id, key)) {
@@ -111,9 +115,9 @@ class transfers : public testing::Test {
     auto other = c.start_run("other", {.name = "goes on"});
     other.log_metric("m", 1);
     c.flush();
-    sql(c.uri().substr(10),
-        "INSERT INTO inputs VALUES ('" + std::string(32, 'a') + "', 'RUN_INPUT', '" + other.id() +
-            "', 'MODEL_INPUT', '" + net.id + "', 0)");
+    sql(c.uri().substr(10), "INSERT INTO inputs VALUES ('" + std::string(32, 'a') +
+                                "', 'RUN_INPUT', '" + other.id() + "', 'MODEL_INPUT', '" + net.id +
+                                "', 0)");
     auto graph = c.lineage();
     graph.link(graph.find("model", "net", net.id)->id,
                graph.record({.kind = "run", .name = "goes on", .version = other.id()}), "input");
@@ -214,16 +218,14 @@ TEST_F(transfers, take_what_they_are_asked_for) {
   client to = open("to");
   fill(from);
   const transfer_report report = transfer(
-      from, to,
-      {.experiments = {"other"}, .files = transfer_files::none, .registry = false});
+      from, to, {.experiments = {"other"}, .files = transfer_files::none, .registry = false});
   EXPECT_EQ(report.runs, 1U);
   EXPECT_FALSE(to.find_experiment("digits"));
   EXPECT_EQ(to.search_runs({}).size(), 1U);
   // The model that its run has read.
   ASSERT_THAT(report.problems, SizeIs(1));
   EXPECT_EQ(report.problems[0].code, errc::not_found);
-  EXPECT_ERROR(errc::not_found, "experiment 'none'",
-               transfer(from, to, {.experiments = {"none"}}));
+  EXPECT_ERROR(errc::not_found, "experiment 'none'", transfer(from, to, {.experiments = {"none"}}));
   EXPECT_ERROR(errc::invalid_argument, "transfer", transfer(from, from));
 }
 
@@ -240,9 +242,9 @@ TEST_F(transfers, report_what_is_taken_over_there) {
   transfer_report report = transfer(from, to);
   std::map<std::string, errc> problems;
   for (const transfer_problem& p : report.problems) problems[p.subject] = p.code;
-  EXPECT_EQ(problems, (std::map<std::string, errc>{
-                          {"model version 'digits' 1", errc::already_exists},
-                          {"alias 'champion' of 'digits'", errc::already_exists}}));
+  EXPECT_EQ(problems,
+            (std::map<std::string, errc>{{"model version 'digits' 1", errc::already_exists},
+                                         {"alias 'champion' of 'digits'", errc::already_exists}}));
   EXPECT_EQ(to.get_registered_model("digits").description, "mine");
   EXPECT_EQ(to.get_experiment(to.get_run(id).experiment_id).name, "digits");
   EXPECT_NE(to.get_run(id).experiment_id, from.get_run(id).experiment_id);

@@ -107,8 +107,8 @@ class TransferTest(unittest.TestCase):
         db = self.folder / name / "mlflow.db"
         facts = self.cpp("fill", db)
         with sqlite3.connect(db) as store:
+            store.execute("PRAGMA foreign_keys = ON")  # before the first change; versions follow their models
             store.execute("UPDATE experiments SET name = ? WHERE name = 'offline'", (name,))
-            store.execute("PRAGMA foreign_keys = ON")
             for old in ("digits", "a copy"):
                 store.execute("UPDATE registered_models SET name = ? WHERE name = ?", (f"{name} {old}", old))
             store.execute("UPDATE model_versions SET source = ? WHERE source = 'models:/digits/3'",

@@ -84,7 +84,7 @@ struct run_record {
   string_map tags = {};
   std::vector<dataset_input> inputs = {};
   std::vector<std::string> model_ids = {};        // logged models that it produced
-  std::vector<std::string> input_model_ids = {};  // and that it read
+  std::vector<std::string> input_model_ids = {};  // and read; a server's search does not tell
 };
 
 // A file or folder among a run's artifacts.

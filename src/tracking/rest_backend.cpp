@@ -180,9 +180,14 @@ run_record rest_backend::start_run(std::string_view experiment_id, const run_opt
 }
 
 run_record rest_backend::resume_run(std::string_view run_id) {
-  const std::string id = get_run(run_id).id;
-  post("runs/update", {{"run_id", id}, {"status", "RUNNING"}}, repeatable::yes);
-  return get_run(id);
+  try {
+    post("runs/update", {{"run_id", run_id}, {"status", "RUNNING"}}, repeatable::yes);
+  } catch (const mlflow_error& e) {
+    const auto transferred = is_missing(e) ? find_transferred_run(run_id) : std::nullopt;
+    if (!transferred) throw;
+    return resume_run(transferred->id);
+  }
+  return get_run(run_id);
 }
 
 void rest_backend::end_run(std::string_view run_id, run_status status,

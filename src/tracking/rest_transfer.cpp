@@ -38,6 +38,11 @@ std::string equals(std::string_view tag, std::string_view id) {
   return "tags." + quoted_key(tag) + " = " + quoted_text(id);
 }
 
+// Whether a store gives such ids: others are not searched for.
+bool is_hex_id(std::string_view id) {
+  return id.size() == 32 && id.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
+
 // A server that names the id of something that is gone, or was never there.
 bool is_missing(const error& e) {
   return e.code() == errc::not_found || e.code() == errc::invalid_argument;
@@ -429,7 +434,7 @@ std::optional<std::map<std::string, std::uint64_t>> rest_backend::count_points(s
 // --- reading by the id that something had --------------------------------------------------------
 
 std::optional<run_record> rest_backend::find_transferred_run(std::string_view id) {
-  if (!is_entity_id(id)) return std::nullopt;
+  if (!is_hex_id(id)) return std::nullopt;
   page<run_record> found = search_runs(
       {.filter = equals(run_id_tag, id), .order_by = {"start_time ASC"}, .max_results = 1});
   if (found.empty()) return std::nullopt;
@@ -437,7 +442,7 @@ std::optional<run_record> rest_backend::find_transferred_run(std::string_view id
 }
 
 std::optional<logged_model> rest_backend::find_transferred_model(std::string_view id) {
-  if (!is_entity_id(id)) return std::nullopt;
+  if (!id.starts_with("m-") || !is_hex_id(id.substr(2))) return std::nullopt;
   page<logged_model> found =
       search_logged_models({.filter = equals(model_id_tag, id), .max_results = 1});
   if (found.empty()) return std::nullopt;

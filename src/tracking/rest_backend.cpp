@@ -296,18 +296,14 @@ void rest_backend::visit_metric_history(std::string_view run_id, std::string_vie
   query_parameters query = {{"run_id", std::string(run_id)},
                             {"metric_key", std::string(key)},
                             {"max_results", history_page}};
-  const auto ask = [&] {
-    try {
-      return get("metrics/get-history", query);
-    } catch (const mlflow_error& e) {
-      const auto transferred = is_missing(e) ? find_transferred_run(run_id) : std::nullopt;
-      if (!transferred || transferred->id == query[0].second) throw;
-      query[0].second = transferred->id;
+  for (bool is_first = true;; is_first = false) {
+    json answer = get("metrics/get-history", query);
+    if (is_first && list_field(answer, "metrics").empty()) {
+      // So does a server say of a run that it does not have, or has under another id.
+      query[0].second = get_run(run_id).id;
+      if (query[0].second == run_id) return;
+      answer = get("metrics/get-history", query);
     }
-    return get("metrics/get-history", query);
-  };
-  for (;;) {
-    const json answer = ask();
     for (const json& point : list_field(answer, "metrics")) {
       if (!visit(read_metric(point))) return;
     }

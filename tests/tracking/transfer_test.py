@@ -196,8 +196,9 @@ class TransferTest(unittest.TestCase):
 
         # What is logged later is brought by the next push.
         with sqlite3.connect(db) as store:
-            store.execute("INSERT INTO metrics VALUES ('late', 1, 5, ?, 0, 7)", (facts["child"],))
-            store.execute("INSERT INTO latest_metrics VALUES ('late', 1, 5, 7, 0, ?)", (facts["child"],))
+            for table in ("metrics", "latest_metrics"):
+                store.execute(f"INSERT INTO {table} (key, value, timestamp, step, is_nan, run_uuid) "
+                              "VALUES ('late', 1, 5, 7, 0, ?)", (facts["child"],))
         store.close()
         self.assertEqual(self.transfer(db, self.uri)["unchanged"], 1)
         self.assertEqual(self.client.get_run(child.info.run_id).data.metrics["late"], 1)

@@ -4,8 +4,10 @@
 #include "tracking/artifact_repository.hpp"
 #include "tracking/model_record.hpp"
 
+#include <mizzen/core/error.hpp>
 #include <mizzen/tracking/client.hpp>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -29,6 +31,19 @@ struct logged_point {
   std::int64_t timestamp;
 };
 
+// A failure that passes, whatever its code says: something in front of the server answered in its
+// place, or the server asks to be left alone for a while.
+class passing_error : public error {
+ public:
+  explicit passing_error(const error& what, std::chrono::milliseconds wait = {})
+      : error(what), wait_(wait) {}
+  // What the other side asked for; 0: nothing.
+  std::chrono::milliseconds wait() const noexcept { return wait_; }
+
+ private:
+  std::chrono::milliseconds wait_;
+};
+
 // Members mean what the public members of client, run and lineage of the same name say, and throw
 // what is said there. Every one is thread safe, and is one change: all of it happens or nothing,
 // but where the server's API has no such call (see rest_backend).
@@ -47,6 +62,10 @@ class backend {
   // Makes calls that wait for a server, and all later ones, fail with error(cancelled): for a
   // process that must end although its server is dead. Nothing to do for an embedded store.
   virtual void interrupt() noexcept {}
+
+  // The same store for who repeats by himself what fails, as the drain does: a call is tried once,
+  // and what passes is told apart by passing_error. Null: this one is like that.
+  virtual std::shared_ptr<backend> without_patience() const { return nullptr; }
 
   // Whether it is reached over a network: then parameters and tags go through the log too.
   virtual bool is_remote() const noexcept { return false; }

@@ -111,6 +111,8 @@ struct drain::source {
 
   std::vector<cursor> cursors;  // one for each lane
   std::vector<bool> wanted;     // whether a lane takes this log
+  // Of a dead process: when anything was last written into it, as far as the file system knows.
+  std::filesystem::file_time_type written_at = std::filesystem::file_time_type::min();
 };
 
 struct drain::own_source final : source {
@@ -133,6 +135,9 @@ struct drain::orphan_source final : source {
   bool is_own() const noexcept override { return false; }
 
   wal_folder folder;
+  bool is_done(std::size_t lane) const {
+    return !wanted[lane] || cursors[lane].index >= segments.size();
+  }
   std::vector<std::unique_ptr<wal_segment>> segments;
   bool required_done = false;
 };
@@ -145,8 +150,8 @@ struct drain::lane {
   std::size_t number;
   back_off waits;
   clock::time_point not_before = {};
+  clock::time_point asked_until = {};  // by the other side: not even a flush is to try before
   bool failing = false;
-  std::uint64_t skipped = 0;
 
   // A part that was read and is not written yet.
   source* from = nullptr;
@@ -186,7 +191,9 @@ drain::~drain() {
     std::unique_lock lock(mutex_);
     const bool in_time =
         progress_.wait_for(lock, options_.close_timeout + 100ms, [this] { return ended_; });
-    if (!in_time && options_.interrupt) options_.interrupt();
+    if (!in_time) {
+      for (const auto& each : lanes_) each->sink.sink->interrupt();
+    }
   }
   thread_->join();
 }
@@ -247,8 +254,16 @@ std::unique_ptr<drain::orphan_source> drain::take_over(const std::filesystem::pa
   if (!folder) return nullptr;
   auto orphan = std::make_unique<orphan_source>(lanes_.size(), std::move(*folder));
   for (const auto& each : orphan->folder.segments()) {
+    std::error_code unknown;
+    const auto written = std::filesystem::last_write_time(each, unknown);
+    if (!unknown) orphan->written_at = std::max(orphan->written_at, written);
     try {
-      if (auto segment = wal_segment::open(each)) orphan->segments.push_back(std::move(segment));
+      auto segment = wal_segment::open(each);
+      if (!segment) continue;
+      if (segment->is_cut_short()) {
+        report_damage("segment '" + each.string() + "' was cut short; what its end held is lost");
+      }
+      orphan->segments.push_back(std::move(segment));
     } catch (const error& e) {
       if (e.code() != errc::data_loss) throw;
       auto aside = each;
@@ -338,7 +353,7 @@ void drain::run() noexcept {
     if (log != nullptr && !own_) own_ = std::make_unique<own_source>(lanes_.size(), *log);
     const std::uint64_t seen = log != nullptr ? log->tail() : 0;
     if (hurry) {
-      for (auto& each : lanes_) each->not_before = {};
+      for (auto& each : lanes_) each->not_before = each->asked_until;
     }
     {
       const std::scoped_lock lock(mutex_);
@@ -363,7 +378,7 @@ void drain::run() noexcept {
     progress_.notify_all();
 
     const auto now = clock::now();
-    const bool behind = !drained_upto(seen, upto::all_sinks) || !orphans_.empty();
+    const bool behind = is_behind(seen, stopping);
     if (stopping && (!behind || now.time_since_epoch().count() >= stop_at_)) break;
     if (more) {
       busy_at = now;
@@ -395,6 +410,20 @@ void drain::run() noexcept {
   const std::scoped_lock lock(mutex_);
   ended_ = true;
   progress_.notify_all();
+}
+
+// Whether there is something to do. Who stops does not wait for a sink that fails and is not
+// required: its entries stay in the log.
+bool drain::is_behind(std::uint64_t position, bool stopping) const {
+  const auto matters = [&](const lane& on) { return !stopping || on.sink.required || !on.failing; };
+  const bool own = std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& each) {
+    return matters(*each) && each->wants_own && each->position < position;
+  });
+  return own || std::any_of(orphans_.begin(), orphans_.end(), [&](const auto& from) {
+           return std::any_of(lanes_.begin(), lanes_.end(), [&](const auto& each) {
+             return matters(*each) && !from->is_done(each->number);
+           });
+         });
 }
 
 void drain::finish() {
@@ -498,13 +527,17 @@ void drain::attempt(lane& on) {
     const std::string name = from.name();
     try {
       const log_part part = {name, segment.header().about, base + on.begin_cell, base + end};
-      deliver(on, on.entries, part);
+      if (deliver(on, on.entries, part) == delivery::under_way) return;
+      on.waits.reset();
+    } catch (const passing_error& e) {
+      failed(on, e, e.wait());
+      if (!is_overdue(on)) return;
+      reject(on, on.entries, e);
     } catch (...) {
-      failed(on, as_error(std::current_exception()));
+      failed(on, as_error(std::current_exception()), {});
       return;
     }
   }
-  on.waits.reset();
   if (std::exchange(on.failing, false)) {
     options_.report.log(log_level::info, "tracking", "the drain of the log goes on",
                         {{"sink", on.sink.name}});
@@ -515,20 +548,23 @@ void drain::attempt(lane& on) {
   on.from = nullptr;
   if (!at.reader->at_end()) return;
   if (at.reader->damaged() > 0) {
-    const std::string what = "segment '" + segment.path().string() + "' has " +
-                             std::to_string(at.reader->damaged()) +
-                             " damaged cells; what they held is lost";
-    options_.report.log(log_level::error, "tracking", "a log was damaged", {{"error", what}});
-    const std::scoped_lock lock(mutex_);
-    last_error_ = what;
+    report_damage("segment '" + segment.path().string() + "' has " +
+                  std::to_string(at.reader->damaged()) + " damaged cells; what they held is lost");
   }
   ++at.index;
   at.reader.reset();
 }
 
-void drain::failed(lane& on, const error& reason) {
-  const auto wait = on.waits.next();
-  on.not_before = clock::now() + wait;
+void drain::report_damage(const std::string& what) {
+  options_.report.log(log_level::error, "tracking", "a log was damaged", {{"error", what}});
+  const std::scoped_lock lock(mutex_);
+  last_error_ = what;
+}
+
+void drain::failed(lane& on, const error& reason, std::chrono::milliseconds asked) {
+  const auto now = clock::now();
+  on.asked_until = now + asked;
+  on.not_before = now + std::max<std::chrono::milliseconds>(on.waits.next(), asked);
   {
     const std::scoped_lock lock(mutex_);
     last_error_ = on.sink.name + ": " + reason.what();
@@ -539,11 +575,21 @@ void drain::failed(lane& on, const error& reason) {
                       {{"sink", on.sink.name}, {"error", reason.what()}});
 }
 
-void drain::deliver(lane& on, std::span<const log_entry> entries, const log_part& part) {
+// Whether what failed is of a process that died long ago, and the sink can do without.
+bool drain::is_overdue(const lane& on) const {
+  if (on.sink.required || on.sink.patience.count() == 0 || on.from->is_own()) return false;
+  return std::filesystem::file_time_type::clock::now() - on.from->written_at > on.sink.patience;
+}
+
+delivery drain::deliver(lane& on, std::span<const log_entry> entries, const log_part& part) {
   std::optional<error> refusal;
   try {
-    on.sink.sink->write(entries, part);
-    return;
+    return on.sink.sink->write(entries, part);
+  } catch (const passing_error&) {
+    throw;
+  } catch (const dropped_error& e) {
+    reject(on, entries, e);
+    return delivery::done;
   } catch (const error& e) {
     if (!is_rejection(e.code())) throw;
     refusal = e;
@@ -553,14 +599,18 @@ void drain::deliver(lane& on, std::span<const log_entry> entries, const log_part
   for (const log_entry& entry : entries) runs[entry.run].push_back(entry);
   if (runs.size() > 1) {
     for (const auto& [run, its] : runs) deliver(on, its, part);
-    return;
+    return delivery::done;
   }
   const bool whole_run =
       refusal->code() == errc::not_found || refusal->code() == errc::failed_precondition;
-  if (whole_run || entries.size() == 1) return reject(on, entries, *refusal);
+  if (whole_run || entries.size() == 1) {
+    reject(on, entries, *refusal);
+    return delivery::done;
+  }
   const std::size_t half = entries.size() / 2;
   deliver(on, entries.first(half), part);
   deliver(on, entries.subspan(half), part);
+  return delivery::done;
 }
 
 void drain::reject(lane& on, std::span<const log_entry> entries, const error& reason) {
@@ -576,10 +626,12 @@ void drain::reject(lane& on, std::span<const log_entry> entries, const error& re
     append_to_file(file, lines);
     rejected_ += entries.size();
   }
-  options_.report.log(log_level::error, "tracking", "the store refused what was logged",
+  options_.report.log(log_level::error, "tracking",
+                      on.sink.required ? "the store refused what was logged"
+                                       : "what was logged was left out of a sink",
                       {{"sink", on.sink.name},
                        {"entries", entries.size()},
-                       {"kept_in", file.string()},
+                       {"kept_in", on.sink.required ? file.string() : ""},
                        {"error", reason.what()}});
   const std::scoped_lock lock(mutex_);
   last_error_ = on.sink.name + ": " + reason.what();
@@ -589,8 +641,9 @@ void drain::reject(lane& on, std::span<const log_entry> entries, const error& re
 void drain::retire() {
   if (own_) {
     wal& log = own_->log;
-    // A sink that is not required does not fill up the log.
-    const bool short_of_room = log.size() + log.size() / 8 >= options_.log.total_size;
+    // A sink that is not required does not fill up the log: it loses the oldest eighth.
+    const bool short_of_room = log.is_blocked();
+    const std::uint64_t eighth = std::max<std::uint64_t>(log.most_segments() / 8, 1);
     std::uint64_t required = ~0ULL;
     for (const auto& each : lanes_) {
       if (each->sink.required) {
@@ -603,10 +656,10 @@ void drain::retire() {
       if (!each->wants_own) continue;
       if (short_of_room && at.index < required) {
         if (each->from == own_.get()) each->from = nullptr;
-        each->skipped += required - at.index;
+        const std::uint64_t next = std::min(at.index + eighth, required);
         at = {};
-        at.index = required;
-        each->position = required * log.cells();
+        at.index = next;
+        each->position = next * log.cells();
         const std::scoped_lock lock(mutex_);
         last_error_ = each->sink.name + ": points were left out, because it failed for too long";
         options_.report.log(log_level::error, "tracking",
@@ -623,8 +676,7 @@ void drain::retire() {
     bool all = true;
     bool required = true;
     for (const auto& on : lanes_) {
-      const bool done =
-          !from.wanted[on->number] || from.cursors[on->number].index >= from.segments.size();
+      const bool done = from.is_done(on->number);
       all = all && done;
       required = required && (done || !on->sink.required);
     }

@@ -44,6 +44,8 @@ struct drain_sink {
   // rather than let the log fill up.
   bool required = true;
   std::unique_ptr<metric_sink> sink = {};
+  // How long entries of a dead process wait for one that is not required; 0: for ever.
+  std::chrono::seconds patience = {};
   // Whether a log is to go to it, by wal_header::about. Empty: every log.
   std::function<bool(std::string_view)> wanted = {};
 };
@@ -55,8 +57,6 @@ class drain {
     wal::options log;
     std::chrono::milliseconds close_timeout = {};
     std::chrono::milliseconds settle_timeout = {};  // how long reads wait for what was logged
-    // Ends what a sink waits for, when the drain closes and close_timeout has passed.
-    std::function<void()> interrupt = {};
     logger report = {};
   };
 
@@ -95,14 +95,17 @@ class drain {
   bool work(lane& on, source& from);
   bool collect(lane& on, source& from);
   void attempt(lane& on);
-  void deliver(lane& on, std::span<const log_entry> entries, const log_part& part);
+  delivery deliver(lane& on, std::span<const log_entry> entries, const log_part& part);
   void reject(lane& on, std::span<const log_entry> entries, const error& reason);
   void retire();
   void adopt();
   std::unique_ptr<orphan_source> take_over(const std::filesystem::path& path);
   void report_refused();
-  void failed(lane& on, const error& reason);
+  void report_damage(const std::string& what);
+  void failed(lane& on, const error& reason, std::chrono::milliseconds asked);
   bool drained_upto(std::uint64_t position, upto which) const;
+  bool is_behind(std::uint64_t position, bool stopping) const;
+  bool is_overdue(const lane& on) const;
   void finish();
 
   const options options_;

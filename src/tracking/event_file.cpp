@@ -1,6 +1,7 @@
 #include "tracking/event_file.hpp"
 
 #include "tracking/crc32c.hpp"
+#include "tracking/protobuf.hpp"
 
 #include <charconv>
 #include <cstring>
@@ -8,12 +9,6 @@
 
 namespace mizzen::tracking::detail {
 namespace {
-
-// Wire types of protobuf.
-constexpr unsigned varint = 0;
-constexpr unsigned fixed64 = 1;
-constexpr unsigned bytes = 2;
-constexpr unsigned fixed32 = 5;
 
 // Fields: Event, Summary, Summary.Value, SourceMetadata.
 constexpr unsigned event_wall_time = 1;
@@ -28,27 +23,9 @@ constexpr unsigned metadata_writer = 1;
 
 constexpr std::string_view mark_prefix = "mizzen ";
 
-void put_varint(std::string& to, std::uint64_t value) {
-  for (; value >= 0x80; value >>= 7) to += static_cast<char>((value & 0x7f) | 0x80);
-  to += static_cast<char>(value);
-}
-template <typename T>
-void put_fixed(std::string& to, T value) {
-  char raw[sizeof value];
-  std::memcpy(raw, &value, sizeof value);
-  to.append(raw, sizeof value);
-}
-void put_key(std::string& to, unsigned field, unsigned type) { put_varint(to, field << 3 | type); }
-void put_bytes(std::string& to, unsigned field, std::string_view value) {
-  put_key(to, field, bytes);
-  put_varint(to, value.size());
-  to += value;
-}
-
 std::string event_at(double wall_time) {
   std::string event;
-  put_key(event, event_wall_time, fixed64);
-  put_fixed(event, wall_time);
+  put_fixed_field(event, event_wall_time, wall_time);
   return event;
 }
 
@@ -72,40 +49,38 @@ std::string mark_text(std::string_view log) {
 
 void append_event_frame(std::string& to, std::string_view message) {
   std::string length;
-  put_fixed(length, std::uint64_t{message.size()});
+  put_raw(length, std::uint64_t{message.size()});
   to += length;
-  put_fixed(to, masked_checksum(length));
+  put_raw(to, masked_checksum(length));
   to += message;
-  put_fixed(to, masked_checksum(message));
+  put_raw(to, masked_checksum(message));
 }
 
 void append_version_event(std::string& to, double wall_time) {
   std::string event = event_at(wall_time);
-  put_bytes(event, event_file_version, "brain.Event:2");
+  put_bytes_field(event, event_file_version, "brain.Event:2");
   append_event_frame(to, event);
 }
 
 void append_scalar_event(std::string& to, double wall_time, std::int64_t step, std::string_view tag,
                          float value) {
   std::string one;
-  put_bytes(one, value_tag, tag);
-  put_key(one, value_simple, fixed32);
-  put_fixed(one, value);
+  put_bytes_field(one, value_tag, tag);
+  put_fixed_field(one, value_simple, value);
   std::string summary;
-  put_bytes(summary, summary_value, one);
+  put_bytes_field(summary, summary_value, one);
   std::string event = event_at(wall_time);
-  put_key(event, event_step, varint);
-  put_varint(event, static_cast<std::uint64_t>(step));
-  put_bytes(event, event_summary, summary);
+  put_varint_field(event, event_step, static_cast<std::uint64_t>(step));
+  put_bytes_field(event, event_summary, summary);
   append_event_frame(to, event);
 }
 
 void append_mark_event(std::string& to, double wall_time, std::string_view log,
                        std::uint64_t position) {
   std::string metadata;
-  put_bytes(metadata, metadata_writer, mark_text(log) + std::to_string(position));
+  put_bytes_field(metadata, metadata_writer, mark_text(log) + std::to_string(position));
   std::string event = event_at(wall_time);
-  put_bytes(event, event_source_metadata, metadata);
+  put_bytes_field(event, event_source_metadata, metadata);
   append_event_frame(to, event);
 }
 
@@ -125,7 +100,8 @@ std::optional<std::uint64_t> read_mark_event(std::string_view message, std::stri
   constexpr std::size_t before = 9 + 2 + 2;  // wall_time; key and length of metadata and of writer
   if (message.size() <= before + text.size() || message.size() > 120 + before) return std::nullopt;
   if (message.substr(before, text.size()) != text ||
-      static_cast<unsigned char>(message[9]) != (event_source_metadata << 3 | bytes)) {
+      static_cast<unsigned char>(message[9]) !=
+          (event_source_metadata << 3 | static_cast<unsigned>(wire_type::bytes))) {
     return std::nullopt;
   }
   std::uint64_t position = 0;

@@ -48,6 +48,18 @@ rest_backend::rest_backend(rest_settings settings, const client_options& options
   check_text("client_options.user", options.user, 256);
 }
 
+rest_backend::rest_backend(const rest_backend& other, rest_connection::patience how)
+    : process_(other.process_),
+      user_(other.user_),
+      program_(other.program_),
+      log_(other.log_),
+      connection_(std::make_shared<rest_connection>(other.connection_->settings(), log_, how)),
+      artifact_stores_(log_) {}
+
+std::shared_ptr<backend> rest_backend::without_patience() const {
+  return std::make_shared<rest_backend>(*this, rest_connection::patience::once);
+}
+
 bool rest_backend::is_own_process() const noexcept { return process_ == getpid(); }
 
 rest_connection& rest_backend::server() const {
@@ -261,7 +273,15 @@ void rest_backend::log_batch(std::string_view run_id, std::span<const metric> me
                              const string_map& params, const string_map& tags) {
   check_id("run.id", run_id);
   for (const json& body : split_batch(run_id, metrics, params, tags)) {
-    post("runs/log-batch", body, repeatable::yes);
+    try {
+      post("runs/log-batch", body, repeatable::yes);
+    } catch (const mlflow_error& e) {
+      // MLflow says of a deleted run what it says of a bad value.
+      if (e.code() != errc::invalid_argument) throw;
+      if (get_run(run_id).stage != lifecycle_stage::deleted) throw;
+      throw error(errc::failed_precondition, "run '" + std::string(run_id) + "'",
+                  "it is deleted; restore it to write to it", std::current_exception());
+    }
   }
 }
 

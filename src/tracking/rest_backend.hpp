@@ -26,11 +26,14 @@ namespace mizzen::tracking::detail {
 class rest_backend final : public backend {
  public:
   rest_backend(rest_settings settings, const client_options& options);
+  // Another one's server, through a connection of its own.
+  rest_backend(const rest_backend& other, rest_connection::patience how);
 
   const std::string& uri() const noexcept override { return connection_->settings().url; }
   const logger& log() const noexcept override { return log_; }
   bool is_own_process() const noexcept override;
   bool is_remote() const noexcept override { return true; }
+  std::shared_ptr<backend> without_patience() const override;
   void interrupt() noexcept override {
     connection_->interrupt();
     artifact_stores_.interrupt();

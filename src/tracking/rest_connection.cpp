@@ -64,6 +64,23 @@ std::string excerpt(std::string_view body) {
   throw error(errc_of_mlflow({}, answer.status), shown(what), message);
 }
 
+// For who repeats calls by himself.
+[[noreturn]] void fail_once(const http::request& what, const http::response& answer,
+                            std::optional<std::chrono::seconds> asked) {
+  constexpr std::chrono::seconds longest{120};
+  const auto wait = std::min(asked.value_or(std::chrono::seconds(0)), longest);
+  try {
+    fail(what, answer);
+  } catch (const mlflow_error& e) {
+    if (!rest_retry::is_transient(answer.status)) throw;
+    throw passing_error(e, wait);
+  } catch (const error& e) {
+    // Halves of what is too large for a gateway may pass it.
+    if (answer.status == 413) throw error(errc::out_of_range, e.subject(), e.message());
+    throw passing_error(e, wait);
+  }
+}
+
 }  // namespace
 
 std::string encode_query(const query_parameters& query) {
@@ -76,7 +93,8 @@ std::string encode_query(const query_parameters& query) {
 }
 
 struct rest_connection::impl {
-  impl(rest_settings given, logger log_to) : settings(std::move(given)), log(std::move(log_to)) {
+  impl(rest_settings given, logger log_to, patience how)
+      : settings(std::move(given)), log(std::move(log_to)), once(how == patience::once) {
     give(take());  // so that unusable certificates and proxies are told of at once
   }
 
@@ -138,7 +156,9 @@ struct rest_connection::impl {
         what.headers.set("Authorization", settings.authorization);
       if (!settings.workspace.empty()) what.headers.set("X-MLFLOW-WORKSPACE", settings.workspace);
     }
-    rest_retry retry(settings.patience, how.again == repeatable::yes, std::random_device{}());
+    rest_patience patience = settings.patience;
+    if (once) patience.max_retries = 0;
+    rest_retry retry(patience, how.again == repeatable::yes, std::random_device{}());
     for (;;) {
       std::optional<std::chrono::milliseconds> again;
       try {
@@ -153,6 +173,7 @@ struct rest_connection::impl {
         }
         again = retry.after_status(answer.status, asked);
         if (!again) {
+          if (how.must_succeed && once) fail_once(what, answer, asked);
           if (how.must_succeed) fail(what, answer);
           return answer;
         }
@@ -164,8 +185,10 @@ struct rest_connection::impl {
         if (!again) {
           // What the source or the sink threw names a file.
           const bool of_request = e.subject() == what.method + " " + what.url;
-          throw error(e.code(), of_request ? shown(what) : e.subject(), e.message(),
-                      std::current_exception());
+          const error failure(e.code(), of_request ? shown(what) : e.subject(), e.message(),
+                              std::current_exception());
+          if (once) throw passing_error(failure);
+          throw failure;
         }
         log.log(log_level::warning, "tracking", "the server could not be reached",
                 {{"request", shown(what)}, {"error", e.message()}, {"wait_ms", again->count()}});
@@ -191,14 +214,15 @@ struct rest_connection::impl {
 
   const rest_settings settings;
   const logger log;
+  const bool once;
   std::stop_source stop;
   std::mutex mutex;
   std::condition_variable_any never;
   std::vector<std::unique_ptr<http::blocking_client>> idle;
 };
 
-rest_connection::rest_connection(rest_settings settings, logger log)
-    : impl_(std::make_unique<impl>(std::move(settings), std::move(log))) {}
+rest_connection::rest_connection(rest_settings settings, logger log, patience how)
+    : impl_(std::make_unique<impl>(std::move(settings), std::move(log), how)) {}
 rest_connection::~rest_connection() = default;
 
 const rest_settings& rest_connection::settings() const noexcept { return impl_->settings; }

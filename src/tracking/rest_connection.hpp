@@ -1,6 +1,7 @@
 // Calls of a tracking server: one JSON message there, one back, over connections that are kept.
 #pragma once
 
+#include "tracking/backend.hpp"
 #include "tracking/rest_settings.hpp"
 
 #include <mizzen/core/json_fwd.hpp>
@@ -32,7 +33,11 @@ using query_parameters = std::vector<std::pair<std::string, std::string>>;
 // nearest to it. Answers are bounded (64 MiB).
 class rest_connection {
  public:
-  rest_connection(rest_settings settings, logger log);
+  // once: nothing is repeated, and an error that passes is a passing_error: each of the statuses
+  // that are repeated otherwise, with the wait that Retry-After asks for, and each that does not
+  // come from MLflow, but from something in between.
+  enum class patience : bool { once, retrying };
+  rest_connection(rest_settings settings, logger log, patience how = patience::retrying);
   ~rest_connection();
   rest_connection(const rest_connection&) = delete;
   rest_connection& operator=(const rest_connection&) = delete;

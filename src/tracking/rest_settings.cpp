@@ -254,10 +254,14 @@ rest_settings resolve_rest_settings(std::string_view uri, const server_options& 
   return out;
 }
 
+bool rest_retry::is_transient(int status) noexcept {
+  constexpr std::array<int, 6> transient = {408, 429, 500, 502, 503, 504};
+  return std::find(transient.begin(), transient.end(), status) != transient.end();
+}
+
 std::optional<std::chrono::milliseconds> rest_retry::after_status(
     int status, std::optional<std::chrono::seconds> retry_after) {
-  constexpr std::array<int, 6> transient = {408, 429, 500, 502, 503, 504};
-  if (std::find(transient.begin(), transient.end(), status) == transient.end()) return {};
+  if (!is_transient(status)) return {};
   const bool not_carried_out = status == 429 || (status == 503 && retry_after);
   if (!repeatable_ && !not_carried_out) return {};
   return again(patience_.respect_retry_after ? retry_after : std::nullopt);

@@ -58,6 +58,8 @@ class rest_retry {
   rest_retry(const rest_patience& patience, bool repeatable, std::uint64_t seed)
       : patience_(patience), repeatable_(repeatable), random_(seed) {}
 
+  // Whether an answer of this status may be another one next time.
+  static bool is_transient(int status) noexcept;
   // The wait after an answer of this status; nothing when the answer stands.
   std::optional<std::chrono::milliseconds> after_status(
       int status, std::optional<std::chrono::seconds> retry_after);

@@ -11,7 +11,9 @@
 #include <mizzen/tracking/run.hpp>
 #include <mizzen/tracking/system_metrics.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
 #include <memory>
@@ -36,6 +38,7 @@ struct run::state {
         id(std::move(record.id)),
         experiment_id(std::move(record.experiment_id)),
         name(std::move(record.name)),
+        start_time(record.start_time),
         artifact_uri(std::move(record.artifact_uri)),
         artifacts(detail::local_folder(artifact_uri)),
         exceptions(std::uncaught_exceptions()) {}
@@ -55,13 +58,15 @@ struct run::state {
   // After what was logged. To a server it goes through the log, and wait says whether to wait for
   // it; an embedded store is waited for.
   void end(run_status status, bool wait) {
+    // The clock may have gone back.
+    const std::int64_t now = std::max(unix_millis(), start_time);
     if (backend->is_remote()) {
       log.append(detail::wal_kind::status,
-                 {.run = id, .value = to_string(status), .timestamp = unix_millis()});
+                 {.run = id, .value = to_string(status), .timestamp = now});
       if (wait) detail::settle(*writer, *backend);
     } else {
       detail::settle(*writer, *backend);
-      backend->end_run(id, status);
+      backend->end_run(id, status, now);
     }
   }
 
@@ -77,6 +82,7 @@ struct run::state {
   const std::string id;
   const std::string experiment_id;
   const std::string name;
+  const std::int64_t start_time;
   const std::string artifact_uri;
   const std::optional<std::filesystem::path> artifacts;  // where they are on this file system
   const int exceptions;                                  // in flight when the handle was made

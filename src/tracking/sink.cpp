@@ -14,7 +14,9 @@ class store_sink final : public metric_sink {
  public:
   explicit store_sink(std::shared_ptr<backend> store) : store_(std::move(store)) {}
 
-  void write(std::span<const log_entry> entries, const log_part&) override {
+  void interrupt() noexcept override { store_->interrupt(); }
+
+  delivery write(std::span<const log_entry> entries, const log_part&) override {
     // Metrics commute with everything; tags, parameters and ends of one run keep their order.
     points_.clear();
     std::map<std::string_view, batch> others;
@@ -33,6 +35,7 @@ class store_sink final : public metric_sink {
     for (const log_entry* entry : ends) {
       store_->end_run(entry->run, parse_run_status(entry->text), entry->timestamp);
     }
+    return delivery::done;
   }
 
  private:

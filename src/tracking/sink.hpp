@@ -5,6 +5,7 @@
 #include "tracking/wal_format.hpp"
 
 #include <mizzen/core/error.hpp>
+#include <mizzen/core/log.hpp>
 
 #include <cstdint>
 #include <memory>
@@ -34,7 +35,18 @@ struct log_part {
   std::uint64_t end = 0;
 };
 
-// Called from the drain's thread alone.
+// The entries were given up, all at once: there is no use in looking which of them it was.
+class dropped_error : public error {
+ public:
+  using error::error;
+};
+
+enum class delivery : bool {
+  done,
+  under_way,  // the sink works on them by itself; it is called again with the same entries
+};
+
+// Called from the drain's thread alone, but for interrupt().
 class metric_sink {
  public:
   metric_sink() = default;
@@ -42,12 +54,15 @@ class metric_sink {
   metric_sink& operator=(const metric_sink&) = delete;
   virtual ~metric_sink() = default;
 
-  // Writes entries of any runs, in the order in which they were logged. When it has returned they
-  // are there for good: the log may be removed. It may be handed the same part again (the process
-  // may die before that was noted), and must then leave each entry there once. Throws
-  // mizzen::error: where is_rejection() says so the entries can never be written (some may have
-  // been), else they are handed over again later.
-  virtual void write(std::span<const log_entry> entries, const log_part& part) = 0;
+  // Writes entries of any runs, in the order in which they were logged. When they are done they are
+  // there for good: the log may be removed. It may be handed the same part again (the process
+  // may die before that was noted), and must then leave each entry there once, as far as the other
+  // side allows it. Throws mizzen::error: where is_rejection() says so, and it is no passing_error,
+  // the entries can never be written (some may have been), else they are handed over again later.
+  virtual delivery write(std::span<const log_entry> entries, const log_part& part) = 0;
+
+  // Ends what write() waits for. From any thread.
+  virtual void interrupt() noexcept {}
 };
 
 // Whether an error of a sink means that the same entries will fail for ever.
@@ -60,5 +75,13 @@ std::unique_ptr<metric_sink> make_store_sink(std::shared_ptr<backend> store);
 // Event files for TensorBoard in the folder that wal_header::about names; empty: it names none.
 std::unique_ptr<metric_sink> make_tensorboard_sink();
 std::string tensorboard_folder(std::string_view about);
+
+#ifdef MIZZEN_TRACKING_HTTP
+struct otlp_settings;
+// A collector, where wal_header::about names one. own: of this process, null without; see
+// otlp_options::headers. Exports are sent by a thread of the sink's own, one at a time, so that a
+// receiver that is slow or away does not hold up other sinks.
+std::unique_ptr<metric_sink> make_otlp_sink(const otlp_settings* own, logger log);
+#endif
 
 }  // namespace mizzen::tracking::detail

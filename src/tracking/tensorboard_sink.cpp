@@ -52,7 +52,7 @@ progress last_mark(const fs::path& path, std::string_view log) {
 
 class tensorboard_sink final : public metric_sink {
  public:
-  void write(std::span<const log_entry> entries, const log_part& part) override {
+  delivery write(std::span<const log_entry> entries, const log_part& part) override {
     const fs::path folder = tensorboard_folder(part.about);
     std::map<std::string_view, std::string> events;
     for (const log_entry& entry : entries) {
@@ -68,6 +68,7 @@ class tensorboard_sink final : public metric_sink {
       append_mark_event(buffer, 0, part.log, part.end);
       append(folder, run, part, buffer);
     }
+    return delivery::done;
   }
 
  private:

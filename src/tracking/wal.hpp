@@ -126,6 +126,8 @@ class wal {
   std::uint64_t first_segment() const noexcept { return retired_; }
   std::uint32_t cells() const noexcept { return cells_; }
   std::uint64_t most_segments() const noexcept { return slots_.size(); }
+  // Whether the next segment was wanted and could not be made.
+  bool is_blocked() const noexcept { return blocked_; }
   // Removes the oldest segment, of which nothing will be read again and all was written.
   void retire() noexcept;
   // Sleeps; until `longest` has passed, or wake(), or (until_appended) the tail is beyond `seen`.

@@ -95,11 +95,7 @@ std::unique_ptr<wal_segment> wal_segment::open(const std::filesystem::path& path
   }
   const auto mapped = map_file(file.get(), size, path);
   try {
-    wal_header header = decode_wal_header(mapped);
-    if (size < wal_header_size + std::size_t{header.cells} * wal_cell_size) {
-      throw error(errc::data_loss, "", "it was cut short");
-    }
-    return std::unique_ptr<wal_segment>(new wal_segment(path, mapped, std::move(header)));
+    return std::unique_ptr<wal_segment>(new wal_segment(path, mapped, decode_wal_header(mapped)));
   } catch (const error& e) {
     munmap(mapped.data(), mapped.size());
     throw error(e.code(), subject, e.message());
@@ -120,8 +116,10 @@ std::optional<std::uint32_t> wal_segment::position(std::size_t sink) const noexc
 }
 
 void wal_segment::set_position(std::size_t sink, std::uint32_t cell) noexcept {
-  position_word(mapped_.data(), sink)
-      .store(encode_wal_position(header_.nonce, sink, cell), std::memory_order_release);
+  const auto word = position_word(mapped_.data(), sink);
+  const std::uint64_t value = encode_wal_position(header_.nonce, sink, cell);
+  // The file is not touched for nothing: its time tells how long a log has been left.
+  if (word.load(std::memory_order_relaxed) != value) word.store(value, std::memory_order_release);
 }
 
 void wal_segment::synchronize(std::uint32_t end) {

@@ -4,6 +4,8 @@
 #include "tracking/files.hpp"
 #include "tracking/wal_format.hpp"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -45,8 +47,10 @@ class wal_segment {
     return mapped_.data() + wal_header_size + std::size_t{index} * wal_cell_size;
   }
   std::span<const std::byte> cells() const noexcept {
-    return std::span(mapped_).subspan(wal_header_size, std::size_t{header_.cells} * wal_cell_size);
+    return std::span(mapped_).subspan(wal_header_size, whole_cells() * wal_cell_size);
   }
+  // Whether the file has lost its end: then there are fewer cells than the header says.
+  bool is_cut_short() const noexcept { return whole_cells() < header_.cells; }
 
   // How far a sink has got; nothing when that is damaged. Thread safe.
   std::optional<std::uint32_t> position(std::size_t sink) const noexcept;
@@ -60,6 +64,9 @@ class wal_segment {
 
  private:
   wal_segment(std::filesystem::path path, std::span<std::byte> mapped, wal_header header);
+  std::size_t whole_cells() const noexcept {
+    return std::min<std::size_t>(header_.cells, (mapped_.size() - wal_header_size) / wal_cell_size);
+  }
 
   std::filesystem::path path_;
   std::span<std::byte> mapped_;

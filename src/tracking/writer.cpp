@@ -1,5 +1,11 @@
 #include "tracking/writer.hpp"
 
+#include "tracking/names.hpp"
+
+#ifdef MIZZEN_TRACKING_HTTP
+#include "tracking/otlp_settings.hpp"
+#endif
+
 #include <mizzen/core/json.hpp>
 
 #include <array>
@@ -59,12 +65,13 @@ void check(const writer_options& options) {
   }
 }
 
-// What whoever adopts the log has to know.
-std::string about(const backend& backend, const writer_options& options) {
+// What whoever adopts the log has to know, as JSON.
+std::string about(const backend& backend, const writer_options& options, json otlp) {
   json out = {{"store", backend.uri()}};
   if (!options.tensorboard.empty()) {
     out["tensorboard"] = std::filesystem::absolute(options.tensorboard).string();
   }
+  if (!otlp.is_null()) out["otlp"] = std::move(otlp);
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -73,25 +80,49 @@ std::string about(const backend& backend, const writer_options& options) {
 std::shared_ptr<drain> open_writer(const std::shared_ptr<backend>& backend,
                                    const client_options& options) {
   check(options.writer);
+  json otlp_about_it;
+#ifdef MIZZEN_TRACKING_HTTP
+  const auto otlp =
+      resolve_otlp_settings(options.writer.otlp, process_environment(),
+                            std::filesystem::path(process_program()).filename().string());
+  if (otlp) otlp_about_it = otlp_about(*otlp);
+#else
+  if (options.writer.otlp.enabled.value_or(!options.writer.otlp.endpoint.empty())) {
+    throw error(errc::unimplemented, "client_options.writer.otlp",
+                "this library was built without HTTP");
+  }
+#endif
   drain::options chosen;
   chosen.log = {.directory = directory_of(*backend, options.writer),
                 .segment_size = options.writer.segment_size,
                 .total_size = options.writer.total_size,
                 .patience = options.writer.patience,
                 .power = options.durability == durability::power,
-                .about = about(*backend, options.writer)};
+                .about = about(*backend, options.writer, std::move(otlp_about_it))};
   chosen.close_timeout = options.writer.close_timeout;
   chosen.settle_timeout = options.busy_timeout;
-  chosen.interrupt = [backend] { backend->interrupt(); };
   chosen.report = options.log;
   std::vector<drain_sink> sinks;
-  sinks.push_back({.name = "store", .slot = 0, .required = true, .sink = make_store_sink(backend)});
-  // Always there, for logs of dead processes that had it.
+  // The drain knows when to try again, and can be told to try at once.
+  auto target = backend->without_patience();
+  sinks.push_back({.name = "store",
+                   .slot = 0,
+                   .required = true,
+                   .sink = make_store_sink(target ? std::move(target) : backend)});
+  // The others are always there, for logs of dead processes that had them.
   sinks.push_back({.name = "tensorboard",
                    .slot = 1,
                    .required = false,
                    .sink = make_tensorboard_sink(),
                    .wanted = [](std::string_view of) { return !tensorboard_folder(of).empty(); }});
+#ifdef MIZZEN_TRACKING_HTTP
+  sinks.push_back({.name = "opentelemetry",
+                   .slot = 2,
+                   .required = false,
+                   .sink = make_otlp_sink(otlp ? &*otlp : nullptr, options.log),
+                   .patience = options.writer.otlp.patience,
+                   .wanted = [](std::string_view of) { return otlp_target_of(of).has_value(); }});
+#endif
   return drain::make(std::move(chosen), std::move(sinks));
 }
 

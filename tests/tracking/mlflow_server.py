@@ -17,12 +17,13 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: str) -> str:
+def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: str, port=None, on_start=None) -> str:
     """The URL of a server on that store, once it answers; its log is server.log in the folder.
 
-    One worker; it takes from seconds to more than a minute to start. add_cleanup is told how to end it.
+    One worker; it takes from seconds to more than a minute to start. add_cleanup is told how to end it, on_start
+    the id of its process group.
     """
-    port = free_port()
+    port = port or free_port()
     log = open(folder / "server.log", "wb")
     add_cleanup(log.close)
     server = subprocess.Popen(
@@ -31,6 +32,9 @@ def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: st
         stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
         env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )
+
+    if on_start:
+        on_start(server.pid)
 
     def stop():
         # The process group that was started here, and nothing else.

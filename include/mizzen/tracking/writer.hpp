@@ -2,6 +2,8 @@
 // The log's format: docs/tracking/write-ahead-log.md.
 #pragma once
 
+#include <mizzen/tracking/otlp.hpp>
+
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -34,6 +36,9 @@ struct writer_options {
   // in single precision: `tensorboard --logdir <folder>` shows a run by its id. Each point is there
   // once, also when the process is killed.
   std::filesystem::path tensorboard = {};
+  // An OpenTelemetry collector that metrics go to as well; none unless this or the environment says
+  // so. A second thread sends to it.
+  otlp_options otlp = {};
 };
 
 // Where a client's writer stands. Numbers are of points (and what else goes through the log) since

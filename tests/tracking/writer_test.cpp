@@ -2,6 +2,7 @@
 #include "temporary_folder.hpp"
 
 #include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
 #include <mizzen/tracking.hpp>
 
 #include <gmock/gmock.h>
@@ -110,6 +111,19 @@ TEST_F(tracked_writer, a_clock_that_goes_backwards_changes_no_order) {
   }
   EXPECT_EQ(run.get().metrics.at("loss").step, 99);
   EXPECT_EQ(c.metric_history(run.id(), "loss").size(), 100U);
+}
+
+TEST_F(tracked_writer, a_clock_that_goes_backwards_ends_no_run_before_it_began) {
+  client c({.uri = db_});
+  constexpr std::int64_t tomorrow = 86'400'000;
+  const std::int64_t start = unix_millis() + tomorrow;
+  auto run = c.start_run("digits", {.start_time = start});
+  run.log_metric("loss", 1);  // of now, a day before
+  run.finish();
+  const run_record found = c.get_run(run.id());
+  EXPECT_EQ(found.start_time, start);
+  EXPECT_EQ(found.end_time, start);
+  EXPECT_LT(found.metrics.at("loss").timestamp, start);
 }
 
 TEST_F(tracked_writer, the_next_start_drains_what_a_killed_process_left) {

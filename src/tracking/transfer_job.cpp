@@ -205,10 +205,10 @@ void transfer_job::carry_params(const source_run& run, const std::string& id) {
     to_.log_batch(id, {}, run.record.params, {});
   } catch (const error& e) {
     if (is_fatal(e.code())) throw;
-    for (const auto& [key, value] : run.record.params) {
-      attempt("parameter '" + key + "' of " + run_name(run), [&, &key = key, &value = value] {
-        check_param(key, value);
-        to_.log_batch(id, {}, {{key, value}}, {});
+    for (const auto& param : run.record.params) {
+      attempt("parameter '" + param.first + "' of " + run_name(run), [&] {
+        check_param(param.first, param.second);
+        to_.log_batch(id, {}, {param}, {});
       });
     }
   }
@@ -254,9 +254,9 @@ void transfer_job::send_points(const source_run& run, std::span<const logged_poi
     std::map<std::string_view, std::vector<logged_point>> by_key;
     for (const logged_point& point : points) by_key[point.key].push_back(point);
     if (by_key.size() == 1) throw;
-    for (const auto& [key, some] : by_key) {
-      attempt("metric '" + std::string(key) + "' of " + run_name(run),
-              [&, &some = some] { send_points(run, some); });
+    for (const auto& some : by_key) {
+      attempt("metric '" + std::string(some.first) + "' of " + run_name(run),
+              [&] { send_points(run, some.second); });
     }
   }
 }
@@ -288,11 +288,9 @@ void transfer_job::carry_files(const std::string& from, const std::string& to,
                                const std::function<std::string(std::string)>& edit) {
   if (options_.files == transfer_files::none || from.empty()) return;
   const auto source = from_.files(from);
-  const auto target = to_.artifacts(to);
   const auto folder = source->folder();
-  // A file store that is imported into a store beside it, which has its artifacts there too.
-  std::error_code differ;
-  if (folder && target->folder() && fs::equivalent(*folder, *target->folder(), differ)) return;
+  std::shared_ptr<artifact_repository> target;  // not asked for where there is nothing to copy
+  bool is_same = false;
   // One listing per folder.
   std::map<std::string, std::map<std::string, std::uint64_t>> there;
   const auto is_there = [&](const artifact_info& file) {
@@ -308,6 +306,13 @@ void transfer_job::carry_files(const std::string& from, const std::string& to,
     return found != known->second.end() && found->second == file.size;
   };
   visit_files(*source, "", [&](const artifact_info& file) {
+    if (!target) {
+      target = to_.artifacts(to);
+      // A file store that is imported into a store beside it, which has its artifacts there too.
+      std::error_code differ;
+      is_same = folder && target->folder() && fs::equivalent(*folder, *target->folder(), differ);
+    }
+    if (is_same) return;
     options_.cancel.check("transfer");
     if (edit && file.path == "MLmodel") {
       const std::string text = edit(source->read(file.path, most_ml_model));

@@ -126,7 +126,13 @@ class backend_source final : public transfer_source {
     for (const dataset_input& input : record.inputs) {
       all["inputs"].push_back({input.dataset.name, input.dataset.digest, input.tags});
     }
-    add_files(all["files"], record.artifact_uri);
+    try {
+      add_files(all["files"], record.artifact_uri);
+    } catch (const error& e) {
+      // Whoever is to copy them will say so.
+      if (is_fatal(e.code())) throw;
+      return std::nullopt;
+    }
     return mizzen::detail::sha256_hex(all.dump(-1, ' ', false, json::error_handler_t::replace))
         .substr(0, 32);
   }

@@ -24,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr std::size_t most_meta = std::size_t{1} << 20;
 constexpr std::size_t most_dataset = std::size_t{96} << 20;  // schema and profile, escaped
 constexpr std::size_t most_value = std::size_t{1} << 20;
+constexpr std::size_t most_values = std::size_t{64} << 20;  // of one folder
 constexpr std::size_t most_line = 4096;
 constexpr std::size_t most_files = 1'000'000;  // in one folder of parameters, tags or metrics
 constexpr std::size_t most_reports = 1000;
@@ -94,8 +95,10 @@ std::vector<std::string> keys_in(const fs::path& folder) {
 
 string_map values_in(const fs::path& folder) {
   string_map values;
+  std::size_t size = 0;
   for (const std::string& key : keys_in(folder)) {
-    values[key] = read_bounded(folder / key, most_value);
+    size += (values[key] = read_bounded(folder / key, most_value)).size();
+    if (size > most_values) damaged(folder, "its files have more than 64 MiB together");
   }
   return values;
 }

@@ -101,6 +101,7 @@ class tensorboard_source final : public transfer_source {
       : experiment_(std::move(experiment)), runs_(find_runs(folder)) {}
 
   std::vector<experiment> experiments() override {
+    if (runs_.empty()) return {};
     return {{.id = "tensorboard", .name = experiment_}};
   }
 

@@ -191,6 +191,7 @@ TEST_F(imports, of_what_is_no_such_folder_are_refused) {
                import_file_store(folder_.path() / "empty", store_));
   const transfer_report report = import_tensorboard(folder_.path() / "empty", store_);
   EXPECT_EQ(report.runs, 0U);
+  EXPECT_FALSE(store_.find_experiment("empty"));
 }
 
 TEST_F(imports, read_artifacts_below_the_folder_only) {

@@ -57,6 +57,10 @@ xml_element error_of(const http::response& answer) {
   try {
     xml_element root = parse_xml(answer.body);
     if (root.name == "Error") return root;
+    // Of the security token service.
+    if (const xml_element* inner = root.find("Error"); root.name == "ErrorResponse" && inner) {
+      return *inner;
+    }
   } catch (const error&) {  // NOLINT(bugprone-empty-catch): a proxy's page, say
   }
   return {};

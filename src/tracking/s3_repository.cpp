@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -20,11 +21,20 @@ namespace mizzen::tracking::detail {
 
 class s3_service {
  public:
-  s3_service(s3_settings given, logger log)
-      : settings_(std::move(given)), connection_(settings_.connection, std::move(log)) {}
+  s3_service(s3_settings given, const logger& log)
+      : settings_(std::move(given)), connection_(settings_.connection, log) {
+    if (!settings_.lender) return;
+    rest_settings lender = settings_.connection;
+    lender.verify_tls = true;  // whatever is risked with the store: it is shown an identity
+    lender_.emplace(std::move(lender), log);
+  }
 
   const s3_settings& settings() const noexcept { return settings_; }
-  rest_connection& connection() noexcept { return connection_; }
+
+  void interrupt() noexcept {
+    connection_.interrupt();
+    if (lender_) lender_->interrupt();
+  }
 
   struct call {
     repeatable again = repeatable::yes;
@@ -43,8 +53,9 @@ class s3_service {
       what.headers.set("x-amz-expected-bucket-owner", settings_.expected_owner);
     }
     const auto sign = [&](http::request& attempt) {
-      if (!settings_.credentials) return;
-      sign_request(attempt, *settings_.credentials, {.region = settings_.region}, payload,
+      const std::optional<aws_credentials> as = credentials();
+      if (!as) return;
+      sign_request(attempt, *as, {.region = settings_.region}, payload,
                    std::chrono::system_clock::now());
     };
     return connection_.exchange(std::move(what), {.again = how.again,
@@ -56,8 +67,33 @@ class s3_service {
   }
 
  private:
+  // Nothing where nothing is signed. Keys that are lent are renewed in time.
+  std::optional<aws_credentials> credentials() {
+    if (!settings_.lender) return settings_.credentials;
+    const std::scoped_lock lock(mutex_);
+    const auto now = std::chrono::system_clock::now();
+    if (lent_ && (!should_renew(*lent_, now) || (now < next_try_ && now < *lent_->until))) {
+      return lent_->keys;
+    }
+    try {
+      http::request what = borrow_request(*settings_.lender);
+      const http::response answer =
+          lender_->exchange(std::move(what), {.authorized = false, .must_succeed = false});
+      lent_ = read_lent_keys(*settings_.lender, answer);
+    } catch (const error&) {
+      // Those at hand may be good for a few minutes more.
+      if (!lent_ || *lent_->until <= now) throw;
+      next_try_ = now + std::chrono::seconds(30);
+    }
+    return lent_->keys;
+  }
+
   const s3_settings settings_;
   rest_connection connection_;
+  std::optional<rest_connection> lender_;
+  std::mutex mutex_;
+  std::optional<lent_keys> lent_;
+  std::chrono::system_clock::time_point next_try_;
 };
 
 namespace {
@@ -325,11 +361,11 @@ class objects final : public artifact_repository {
 
 }  // namespace
 
-std::shared_ptr<s3_service> open_s3(s3_settings settings, logger log) {
-  return std::make_shared<s3_service>(std::move(settings), std::move(log));
+std::shared_ptr<s3_service> open_s3(s3_settings settings, const logger& log) {
+  return std::make_shared<s3_service>(std::move(settings), log);
 }
 
-void interrupt(s3_service& which) noexcept { which.connection().interrupt(); }
+void interrupt(s3_service& which) noexcept { which.interrupt(); }
 
 std::shared_ptr<artifact_repository> s3_repository(std::shared_ptr<s3_service> service,
                                                    std::string_view location,

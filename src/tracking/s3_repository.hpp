@@ -15,7 +15,7 @@ namespace mizzen::tracking::detail {
 
 // The connection to a store, with the means to sign. Thread safe, as its connection is.
 class s3_service;
-std::shared_ptr<s3_service> open_s3(s3_settings settings, logger log);
+std::shared_ptr<s3_service> open_s3(s3_settings settings, const logger& log);
 
 // Ends what is under way, and all later calls, with error(cancelled).
 void interrupt(s3_service& which) noexcept;

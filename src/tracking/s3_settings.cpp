@@ -107,22 +107,31 @@ class profile {
   ini_sections config_;
 };
 
-aws_credentials find_credentials(const environment& env, const profile& from) {
+void find_credentials(const environment& env, const profile& from, s3_settings& out) {
   if (const auto key = env("AWS_ACCESS_KEY_ID")) {
     const auto secret = env("AWS_SECRET_ACCESS_KEY");
     if (!secret) {
       throw error(errc::invalid_argument, "AWS_SECRET_ACCESS_KEY",
                   "it is not set, but AWS_ACCESS_KEY_ID is");
     }
-    return {*key, *secret, env("AWS_SESSION_TOKEN").value_or("")};
+    out.credentials = {*key, *secret, env("AWS_SESSION_TOKEN").value_or("")};
+    return;
   }
+  out.lender = find_web_identity(env, out.region);
+  if (out.lender) return;
   const auto key = from("aws_access_key_id");
   const auto secret = from("aws_secret_access_key");
-  if (key && secret) return {*key, *secret, from("aws_session_token").value_or("")};
-  throw error(errc::unauthenticated, "AWS credentials",
-              "there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and "
-              "AWS_SESSION_TOKEN), or name a profile of ~/.aws/credentials in AWS_PROFILE; roles "
-              "of pods and machines are not asked for");
+  if (key && secret) {
+    out.credentials = {*key, *secret, from("aws_session_token").value_or("")};
+    return;
+  }
+  out.lender = find_agent(env);
+  if (out.lender) return;
+  throw error(
+      errc::unauthenticated, "AWS credentials",
+      "there are none: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and "
+      "AWS_SESSION_TOKEN), name a profile of ~/.aws/credentials in AWS_PROFILE, or give the "
+      "pod a web identity; the roles of machines are not asked for");
 }
 
 bool is_required_only(std::string_view name, const environment& env) {
@@ -263,7 +272,7 @@ s3_settings resolve_s3_settings(const environment& env) {
   const std::string version =
       lower(env("MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION").value_or("s3v4"));
   if (version == "s3v4") {
-    out.credentials = find_credentials(env, from);
+    find_credentials(env, from, out);
   } else if (version != "unsigned") {
     throw error(errc::unimplemented, "MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION",
                 "'" + version + "' is neither s3v4 nor unsigned");

@@ -2,6 +2,7 @@
 // it.
 #pragma once
 
+#include "tracking/aws_roles.hpp"
 #include "tracking/aws_signature.hpp"
 #include "tracking/rest_settings.hpp"
 
@@ -24,7 +25,9 @@ s3_location parse_s3_location(std::string_view location);
 struct s3_settings {
   rest_settings connection = {};  // url: of the service, without a slash at the end
   std::string region = {};
-  std::optional<aws_credentials> credentials = std::nullopt;  // nothing: not signed
+  // Who signs; with neither, nothing is signed.
+  std::optional<aws_credentials> credentials = std::nullopt;
+  std::optional<aws_lender> lender = std::nullopt;
   // Whether the bucket is in the path, and not before the host.
   bool path_style = false;
   bool sends_checksums = true;
@@ -38,17 +41,17 @@ struct s3_settings {
 };
 
 // Reads
-//   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, else the profile AWS_PROFILE of
-//   AWS_SHARED_CREDENTIALS_FILE (default ~/.aws/credentials)
-//   AWS_REGION or AWS_DEFAULT_REGION, else the profile's of AWS_CONFIG_FILE, else us-east-1
-//   MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL
-//   MLFLOW_S3_IGNORE_TLS, AWS_CA_BUNDLE, the proxy variables, MLFLOW_HTTP_REQUEST_*
-//   MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE (auto, path, virtual)
+//   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, else the web identity of a pod,
+//   else the profile AWS_PROFILE of AWS_SHARED_CREDENTIALS_FILE (default ~/.aws/credentials), else
+//   the agent beside a container (aws_roles.hpp) AWS_REGION or AWS_DEFAULT_REGION, else the
+//   profile's of AWS_CONFIG_FILE, else us-east-1 MLFLOW_S3_ENDPOINT_URL, AWS_ENDPOINT_URL_S3 or
+//   AWS_ENDPOINT_URL MLFLOW_S3_IGNORE_TLS, AWS_CA_BUNDLE, the proxy variables,
+//   MLFLOW_HTTP_REQUEST_* MLFLOW_BOTO_CLIENT_ADDRESSING_STYLE (auto, path, virtual)
 //   MLFLOW_S3_UPLOAD_EXTRA_ARGS, MLFLOW_S3_EXPECTED_BUCKET_OWNER
 //   AWS_REQUEST_CHECKSUM_CALCULATION, AWS_RESPONSE_CHECKSUM_VALIDATION (when_required: none)
 //   MLFLOW_EXPERIMENTAL_S3_SIGNATURE_VERSION (s3v4, unsigned)
 // Throws error(invalid_argument) naming the variable; unauthenticated where no credentials are
-// found (the roles of pods and machines are not asked for).
+// found (the role of a machine is not asked for).
 s3_settings resolve_s3_settings(const environment& env);
 
 // An INI file as AWS's: sections of keys in lower case.

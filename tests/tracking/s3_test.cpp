@@ -9,8 +9,12 @@
 #include "tracking/s3_settings.hpp"
 #include "tracking/xml.hpp"
 
+#include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
+
 #include <gmock/gmock.h>
 
+#include <chrono>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -193,6 +197,105 @@ TEST(s3_settings, what_is_refused) {
     EXPECT_EQ(code_of([&] { d::parse_s3_location(location); }), errc::invalid_argument) << location;
   }
   EXPECT_EQ(d::parse_s3_location("s3://b/a/c//").prefix, "a/c");
+}
+
+// --- keys that are lent
+// ---------------------------------------------------------------------------
+
+TEST(s3_roles, a_web_identity_of_a_pod) {
+  temporary_folder folder;
+  write_file(folder.file("token"), "e.y.J\n");
+  const std::string granted =
+      "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">"
+      "<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>ASIA1</AccessKeyId>"
+      "<SecretAccessKey>s</SecretAccessKey><SessionToken>t+1</SessionToken>"
+      "<Expiration>2199-01-02T03:04:05Z</Expiration></Credentials>"
+      "</AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+  const scripted_server lender({http_answer(503, ""), http_answer(200, granted)});
+  const scripted_server store({http_answer(200, "x")});
+  auto settings =
+      d::resolve_s3_settings(variables({{"AWS_ROLE_ARN", "arn:aws:iam::1:role/r"},
+                                        {"AWS_WEB_IDENTITY_TOKEN_FILE", folder.file("token")},
+                                        {"AWS_ENDPOINT_URL_STS", lender.url()},
+                                        {"MLFLOW_S3_ENDPOINT_URL", store.url()}}));
+  settings.connection.patience = {.max_retries = 3, .backoff_factor = 0, .backoff_jitter = 0};
+  const auto repository = d::s3_repository(d::open_s3(settings, {}), "s3://b/r", {});
+  EXPECT_EQ(repository->read("f", 10), "x");
+  EXPECT_EQ(repository->read("g", 10), "x");
+  ASSERT_THAT(lender.requests(), SizeIs(2));
+  EXPECT_THAT(lender.requests()[1], StartsWith("POST / HTTP"));
+  EXPECT_THAT(lender.requests()[1],
+              testing::EndsWith("\r\n\r\nAction=AssumeRoleWithWebIdentity&Version=2011-06-15&"
+                                "RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fr&RoleSessionName=mizzen&"
+                                "WebIdentityToken=e.y.J"));
+  ASSERT_THAT(store.requests(), SizeIs(2));
+  EXPECT_THAT(store.requests()[1], HasSubstr("Credential=ASIA1/"));
+  EXPECT_THAT(store.requests()[1], HasSubstr("X-Amz-Security-Token: t+1\r\n"));
+}
+
+TEST(s3_roles, an_agent_beside_the_container_and_keys_that_run_out) {
+  const auto keys = [](const std::string& name, const std::string& until) {
+    return http_answer(
+        200,
+        json{{"AccessKeyId", name}, {"SecretAccessKey", "s"}, {"Token", ""}, {"Expiration", until}}
+            .dump());
+  };
+  const std::string soon =
+      format_rfc3339(std::chrono::system_clock::now() + std::chrono::minutes(4));
+  const auto signers = [](const scripted_server& agent) {
+    const scripted_server store({http_answer(200, "x")});
+    const auto settings = d::resolve_s3_settings(
+        variables({{"AWS_CONTAINER_CREDENTIALS_FULL_URI", agent.url() + "/v1/credentials"},
+                   {"AWS_CONTAINER_AUTHORIZATION_TOKEN", "let me in"},
+                   {"MLFLOW_S3_ENDPOINT_URL", store.url()}}));
+    const auto repository = d::s3_repository(d::open_s3(settings, {}), "s3://b/r", {});
+    std::vector<std::string> names;
+    for (int i = 0; i < 3; ++i) {
+      repository->read("f", 10);
+      const std::string said = store.requests().back();
+      const auto begin = said.find("Credential=") + 11;
+      names.push_back(said.substr(begin, said.find('/', begin) - begin));
+      EXPECT_THAT(said, Not(HasSubstr("X-Amz-Security-Token")));
+    }
+    return names;
+  };
+  const scripted_server good({keys("first", soon), keys("second", "2199-01-01T00:00:00Z")});
+  EXPECT_THAT(signers(good), ElementsAre("first", "second", "second"));
+  ASSERT_THAT(good.requests(), SizeIs(2));
+  EXPECT_THAT(good.requests()[0], StartsWith("GET /v1/credentials HTTP"));
+  EXPECT_THAT(good.requests()[0], HasSubstr("Authorization: let me in\r\n"));
+  // One that refuses is not asked each time; what it gave is good until its end.
+  const scripted_server bad({keys("first", soon), http_answer(403, "no")});
+  EXPECT_THAT(signers(bad), ElementsAre("first", "first", "first"));
+  EXPECT_THAT(bad.requests(), SizeIs(2));
+}
+
+TEST(s3_roles, what_is_refused) {
+  temporary_folder folder;
+  write_file(folder.file("token"), "t");
+  const auto lender = *d::find_web_identity(
+      variables({{"AWS_ROLE_ARN", "r"}, {"AWS_WEB_IDENTITY_TOKEN_FILE", folder.file("token")}}),
+      "eu-west-1");
+  EXPECT_EQ(lender.url, "https://sts.eu-west-1.amazonaws.com/");
+  const auto read = [](const d::aws_lender& from, int status, const std::string& body) {
+    return code_of([&] { d::read_lent_keys(from, {.status = status, .body = body}); });
+  };
+  EXPECT_EQ(
+      read(lender, 400, "<ErrorResponse><Error><Code>ExpiredToken</Code></Error></ErrorResponse>"),
+      errc::unauthenticated);
+  EXPECT_EQ(read(lender, 503, ""), errc::unavailable);
+  EXPECT_EQ(read(lender, 200, "<a/>"), errc::data_loss);
+  EXPECT_EQ(read({}, 200, R"({"AccessKeyId": "a", "SecretAccessKey": "s", "Expiration": "soon"})"),
+            errc::data_loss);
+  EXPECT_EQ(read({}, 200, "[1]"), errc::data_loss);
+  std::filesystem::remove(folder.file("token"));
+  EXPECT_EQ(code_of([&] { d::borrow_request(lender); }), errc::unauthenticated);
+  const auto half = variables({{"AWS_WEB_IDENTITY_TOKEN_FILE", "/x"}});
+  EXPECT_EQ(code_of([&] { d::find_web_identity(half, "r"); }), errc::invalid_argument);
+  for (const char* url : {"http://example.org/", "http://localhost.example.org/", "ftp://x"}) {
+    const auto env = variables({{"AWS_CONTAINER_CREDENTIALS_FULL_URI", url}});
+    EXPECT_EQ(code_of([&] { d::find_agent(env); }), errc::invalid_argument) << url;
+  }
 }
 
 // --- stores that fail ----------------------------------------------------------------------------

@@ -40,7 +40,7 @@ struct client_options {
   // MLFLOW_TRACKING_URI, else sqlite:///mlflow.db in the working directory, as MLflow has it.
   // An MLflow tracking server: "http://host:5000", "https://user:password@host/prefix".
   std::string uri = {};
-  // Folder (path or file: URI) for the artifacts of experiments that this client makes. Empty: the
+  // Folder (path, file: or s3: URI) for the artifacts of experiments made here. Empty: the
   // folder mlruns beside the store's file. Stored absolute, so that MLflow finds it from anywhere.
   std::string artifact_root = {};
   tracking::durability durability = durability::process;

@@ -5,6 +5,7 @@
 #include <mizzen/http/message.hpp>
 #include <mizzen/http/retry.hpp>
 #include <mizzen/http/server.hpp>
+#include <mizzen/http/status.hpp>
 #include <mizzen/http/stream.hpp>
 #include <mizzen/http/tls.hpp>
 #include <mizzen/http/transfer.hpp>

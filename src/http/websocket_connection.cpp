@@ -3,6 +3,7 @@
 #include "core/base64.hpp"
 
 #include <mizzen/core/error.hpp>
+#include <mizzen/http/status.hpp>
 
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -367,19 +368,11 @@ void websocket_connection::beat() {
 namespace mizzen::http {
 namespace {
 
+// A server that refuses without a better reason is not ready for it, or cannot take it this way.
 errc code_of(int status) noexcept {
-  switch (status) {
-    case 401:
-      return errc::unauthenticated;
-    case 403:
-      return errc::permission_denied;
-    case 404:
-      return errc::not_found;
-    case 429:
-      return errc::resource_exhausted;
-    default:
-      return status >= 500 ? errc::unavailable : errc::failed_precondition;
-  }
+  const errc code = errc_of_status(status);
+  if (code != errc::unknown) return code;
+  return status >= 500 ? errc::unavailable : errc::failed_precondition;
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/json.hpp>
+#include <mizzen/http/status.hpp>
 #include <mizzen/serving/client.hpp>
 #include <mizzen/serving/v2.hpp>
 
@@ -12,34 +13,6 @@ namespace {
 
 using inference::named_input;
 using inference::tensor_map;
-
-errc code_of(int status) noexcept {
-  switch (status) {
-    case 400:
-      return errc::invalid_argument;
-    case 401:
-      return errc::unauthenticated;
-    case 403:
-      return errc::permission_denied;
-    case 404:
-      return errc::not_found;
-    case 408:
-    case 504:
-      return errc::deadline_exceeded;
-    case 409:
-      return errc::aborted;
-    case 413:
-    case 429:
-      return errc::resource_exhausted;
-    case 501:
-      return errc::unimplemented;
-    case 502:
-    case 503:
-      return errc::unavailable;
-    default:
-      return errc::unknown;
-  }
-}
 
 // "digits/versions/3" with each part encoded, so that a name may hold anything but a slash.
 std::string encode_model(std::string_view model) {
@@ -75,7 +48,7 @@ struct client::impl {
     if (details.is_object() && details.contains("error") && details["error"].is_string()) {
       text += ": " + details["error"].get<std::string>();
     }
-    throw error(code_of(answer.status), subject, text, std::move(details));
+    throw error(http::errc_of_status(answer.status), subject, text, std::move(details));
   }
 
   tensor_map infer(std::string_view model, std::span<const named_input> inputs,

@@ -1,4 +1,5 @@
 #include <mizzen/core/json.hpp>
+#include <mizzen/http/status.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
 #include <array>
@@ -55,32 +56,7 @@ errc errc_of_mlflow(std::string_view error_code, int http_status) noexcept {
   for (const auto& [name, code] : codes) {
     if (name == error_code) return code;
   }
-  switch (http_status) {
-    case 400:
-      return errc::invalid_argument;
-    case 401:
-      return errc::unauthenticated;
-    case 403:
-      return errc::permission_denied;
-    case 404:
-      return errc::not_found;
-    case 405:
-    case 501:
-      return errc::unimplemented;
-    case 408:
-    case 504:
-      return errc::deadline_exceeded;
-    case 409:
-      return errc::aborted;
-    case 413:
-    case 429:
-      return errc::resource_exhausted;
-    case 502:
-    case 503:
-      return errc::unavailable;
-    default:
-      return errc::unknown;
-  }
+  return http::errc_of_status(http_status);
 }
 
 mlflow_error::mlflow_error(std::string_view request, int http_status, const json& answer)

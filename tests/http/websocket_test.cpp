@@ -228,7 +228,7 @@ TEST_F(WebsocketTest, RefusedWithTheWholeAnswer) {
     EXPECT_EQ(e.answer().headers.value("X-Upgrade"), "websocket");
     EXPECT_THAT(e.what(), HasSubstr("GET " + s.url() + "/forbidden"));
   }
-  EXPECT_EQ(failure_of([&] { open(s.url()); }).code(), errc::failed_precondition);
+  EXPECT_EQ(failure_of([&] { open(s.url()); }).code(), errc::invalid_argument);
   EXPECT_EQ(c.idle_connections(), 1U);
   EXPECT_EQ(s.connections(), 1U);
   request post{.method = "POST", .url = s.url()};

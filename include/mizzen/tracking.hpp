@@ -19,6 +19,8 @@
 #include <mizzen/tracking/search.hpp>
 #include <mizzen/tracking/system_metrics.hpp>
 #include <mizzen/tracking/table.hpp>
+#include <mizzen/tracking/trace.hpp>
 #include <mizzen/tracking/transfer.hpp>
 #include <mizzen/tracking/types.hpp>
+#include <mizzen/tracking/webhook.hpp>
 #include <mizzen/tracking/writer.hpp>

@@ -41,18 +41,4 @@ std::shared_ptr<backend> open_backend(const client_options& options) {
   return std::make_shared<store>(options);
 }
 
-void backend::set_model_version_stage(std::string_view, std::int64_t, std::string_view, bool) {
-  throw error(errc::unimplemented, "stage",
-              "stages of a tracking server cannot be set; use aliases");
-}
-
-std::string backend::model_version_stage(std::string_view, std::int64_t) {
-  throw error(errc::unimplemented, "stage",
-              "stages of a tracking server are not read; use aliases");
-}
-
-std::vector<stage_change> backend::stage_history(std::string_view, std::optional<std::int64_t>) {
-  throw error(errc::unimplemented, "stage", "a tracking server keeps no history of stages");
-}
-
 }  // namespace mizzen::tracking::detail

@@ -120,6 +120,46 @@ class backend {
   virtual std::vector<logged_model> list_logged_models(std::string_view run_id) = 0;
   virtual page<logged_model> search_logged_models(const logged_model_query& query) = 0;
 
+  virtual page<metric> metric_history_page(std::string_view run_id, std::string_view key,
+                                           std::size_t max_results,
+                                           std::string_view page_token) = 0;
+  virtual std::map<std::string, std::vector<metric>> metric_histories(
+      std::span<const std::string> run_ids, std::string_view key) = 0;
+  virtual std::map<std::string, std::vector<metric>> sample_metric_histories(
+      std::span<const std::string> run_ids, std::string_view key,
+      const history_sample& options) = 0;
+  virtual logged_model create_logged_model(std::string_view experiment_id,
+                                           const logged_model_options& options) = 0;
+  virtual void log_model_params(std::string_view model_id, const string_map& params) = 0;
+  virtual void log_model_metrics(std::string_view model_id, std::string_view run_id,
+                                 std::span<const metric> points,
+                                 const dataset_filter& measured_on) = 0;
+  virtual logged_model finalize_logged_model(std::string_view model_id,
+                                             logged_model_status status) = 0;
+
+  // --- traces ------------------------------------------------------------------------------------
+
+  virtual void log_trace(const trace& whole) = 0;
+  virtual trace get_trace(std::string_view trace_id) = 0;
+  virtual trace_info get_trace_info(std::string_view trace_id) = 0;
+  virtual page<trace_info> search_traces(const trace_query& query) = 0;
+  virtual void set_trace_tag(std::string_view trace_id, std::string_view key,
+                             std::string_view value) = 0;
+  virtual void delete_trace_tag(std::string_view trace_id, std::string_view key) = 0;
+  virtual std::size_t delete_traces(std::string_view experiment_id,
+                                    std::span<const std::string> trace_ids) = 0;
+  virtual std::size_t delete_traces_until(std::string_view experiment_id, std::int64_t time,
+                                          std::optional<std::size_t> most) = 0;
+
+  // --- webhooks ----------------------------------------------------------------------------------
+
+  virtual webhook create_webhook(const webhook_options& options) = 0;
+  virtual webhook get_webhook(std::string_view id) = 0;
+  virtual page<webhook> list_webhooks(std::size_t max_results, std::string_view page_token) = 0;
+  virtual webhook update_webhook(std::string_view id, const webhook_update& changes) = 0;
+  virtual void delete_webhook(std::string_view id) = 0;
+  virtual webhook_test_result test_webhook(std::string_view id, std::string_view event) = 0;
+
   // --- model registry ----------------------------------------------------------------------------
 
   virtual registered_model create_registered_model(std::string_view name,
@@ -166,6 +206,8 @@ class backend {
                                         std::string_view key) = 0;
   virtual model_version transition_model_version(std::string_view name, std::int64_t version,
                                                  model_stage stage, bool archive_existing) = 0;
+  virtual std::vector<stage_change> stage_history(std::string_view name,
+                                                  std::optional<std::int64_t> version) = 0;
   virtual model_version copy_model_version(std::string_view name, std::int64_t version,
                                            std::string_view to) = 0;
   virtual std::string model_version_download_uri(std::string_view name, std::int64_t version) = 0;
@@ -187,13 +229,6 @@ class backend {
   virtual std::unique_ptr<transfer_target> receive() = 0;
   // Held as long as the result lives. Throws error(unavailable) where it is held already.
   virtual std::shared_ptr<void> lock_for_transfer() { return nullptr; }
-
-  // Not of a server so far.
-  virtual void set_model_version_stage(std::string_view name, std::int64_t version,
-                                       std::string_view stage, bool archive_others);
-  virtual std::string model_version_stage(std::string_view name, std::int64_t version);
-  virtual std::vector<stage_change> stage_history(std::string_view name,
-                                                  std::optional<std::int64_t> version);
 
   // --- lineage -----------------------------------------------------------------------------------
 

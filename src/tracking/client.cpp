@@ -157,18 +157,6 @@ void client::set_model_version_tag(std::string_view name, std::int64_t version,
 bool client::flush(deadline until) { return writer_->flush(until, detail::drain::upto::all_sinks); }
 writer_status client::status() const { return writer_->status(); }
 
-void client::set_model_version_stage(std::string_view name, std::int64_t version,
-                                     std::string_view stage, bool archive_others) {
-  backend_->set_model_version_stage(name, version, stage, archive_others);
-}
-std::string client::model_version_stage(std::string_view name, std::int64_t version) const {
-  return backend_->model_version_stage(name, version);
-}
-std::vector<stage_change> client::stage_history(std::string_view name,
-                                                std::optional<std::int64_t> version) const {
-  return backend_->stage_history(name, version);
-}
-
 // --- changes and deletion ------------------------------------------------------------------------
 
 void client::delete_experiment_tag(std::string_view id, std::string_view key) {
@@ -194,6 +182,81 @@ void client::delete_run(std::string_view run_id) {
 void client::restore_run(std::string_view run_id) {
   backend_->set_run_stage(run_id, lifecycle_stage::active);
 }
+page<metric> client::metric_history_page(std::string_view run_id, std::string_view key,
+                                         std::size_t max_results,
+                                         std::string_view page_token) const {
+  detail::settle(*writer_, *backend_);
+  return backend_->metric_history_page(run_id, key, max_results, page_token);
+}
+std::map<std::string, std::vector<metric>> client::metric_histories(
+    std::span<const std::string> run_ids, std::string_view key) const {
+  detail::settle(*writer_, *backend_);
+  return backend_->metric_histories(run_ids, key);
+}
+std::map<std::string, std::vector<metric>> client::sample_metric_histories(
+    std::span<const std::string> run_ids, std::string_view key,
+    const history_sample& options) const {
+  detail::settle(*writer_, *backend_);
+  return backend_->sample_metric_histories(run_ids, key, options);
+}
+
+// --- logged models, traces, webhooks -------------------------------------------------------------
+
+logged_model client::create_logged_model(std::string_view experiment_id,
+                                         const logged_model_options& options) {
+  return backend_->create_logged_model(experiment_id, options);
+}
+void client::log_model_params(std::string_view model_id, const string_map& params) {
+  backend_->log_model_params(model_id, params);
+}
+void client::log_model_metrics(std::string_view model_id, std::string_view run_id,
+                               std::span<const metric> points, const dataset_filter& measured_on) {
+  backend_->log_model_metrics(model_id, run_id, points, measured_on);
+}
+logged_model client::finalize_logged_model(std::string_view model_id, logged_model_status status) {
+  return backend_->finalize_logged_model(model_id, status);
+}
+span client::start_trace(std::string_view name, const trace_options& options) {
+  return span::start(backend_, name, options);
+}
+void client::log_trace(const trace& whole) { backend_->log_trace(whole); }
+trace client::get_trace(std::string_view trace_id) const { return backend_->get_trace(trace_id); }
+trace_info client::get_trace_info(std::string_view trace_id) const {
+  return backend_->get_trace_info(trace_id);
+}
+page<trace_info> client::search_traces(const trace_query& query) const {
+  return backend_->search_traces(query);
+}
+void client::set_trace_tag(std::string_view trace_id, std::string_view key,
+                           std::string_view value) {
+  backend_->set_trace_tag(trace_id, key, value);
+}
+void client::delete_trace_tag(std::string_view trace_id, std::string_view key) {
+  backend_->delete_trace_tag(trace_id, key);
+}
+std::size_t client::delete_traces(std::string_view experiment_id,
+                                  std::span<const std::string> trace_ids) {
+  return backend_->delete_traces(experiment_id, trace_ids);
+}
+std::size_t client::delete_traces_until(std::string_view experiment_id, std::int64_t time,
+                                        std::optional<std::size_t> most) {
+  return backend_->delete_traces_until(experiment_id, time, most);
+}
+webhook client::create_webhook(const webhook_options& options) {
+  return backend_->create_webhook(options);
+}
+webhook client::get_webhook(std::string_view id) const { return backend_->get_webhook(id); }
+page<webhook> client::list_webhooks(std::size_t max_results, std::string_view page_token) const {
+  return backend_->list_webhooks(max_results, page_token);
+}
+webhook client::update_webhook(std::string_view id, const webhook_update& changes) {
+  return backend_->update_webhook(id, changes);
+}
+void client::delete_webhook(std::string_view id) { backend_->delete_webhook(id); }
+webhook_test_result client::test_webhook(std::string_view id, std::string_view event) {
+  return backend_->test_webhook(id, event);
+}
+
 void client::set_logged_model_tag(std::string_view model_id, std::string_view key,
                                   std::string_view value) {
   backend_->set_logged_model_tag(model_id, key, value);
@@ -231,6 +294,10 @@ void client::delete_model_version(std::string_view name, std::int64_t version) {
 model_version client::transition_model_version(std::string_view name, std::int64_t version,
                                                model_stage stage, bool archive_existing) {
   return backend_->transition_model_version(name, version, stage, archive_existing);
+}
+std::vector<stage_change> client::stage_history(std::string_view name,
+                                                std::optional<std::int64_t> version) const {
+  return backend_->stage_history(name, version);
 }
 std::vector<model_version> client::latest_model_versions(
     std::string_view name, const std::vector<model_stage>& stages) const {

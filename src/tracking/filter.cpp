@@ -79,6 +79,23 @@ constexpr attribute logged_model_attributes[] = {
     {"status_message", "status_message", false, true},
 };
 
+// Of these, trace_name and run_id are a tag and a metadata to MLflow, text the stored spans.
+constexpr attribute trace_attributes[] = {
+    {"request_id", "request_id", false, true},
+    {"status", "status", false, true},
+    {"client_request_id", "client_request_id", false, true, false},
+    {"name", "trace_name"},
+    {"run_id", "run_id"},
+    {"text", "text", false, false, false},
+    {"timestamp_ms", "timestamp_ms", true},
+    {"timestamp", "timestamp_ms", true},
+    {"execution_time_ms", "execution_time_ms", true},
+    {"execution_time", "execution_time_ms", true},
+    {"end_time_ms", "end_time_ms", true, false, false},
+    {"end_time", "end_time_ms", true, false, false},
+    {"experiment_id", "experiment_id", true, false, true, false},
+};
+
 std::span<const attribute> attributes_of(entity of) {
   switch (of) {
     case entity::run:
@@ -89,6 +106,8 @@ std::span<const attribute> attributes_of(entity of) {
       return registered_model_attributes;
     case entity::model_version:
       return model_version_attributes;
+    case entity::trace:
+      return trace_attributes;
     case entity::logged_model:
       break;
   }
@@ -124,6 +143,28 @@ std::optional<field_kind> run_prefix(std::string_view prefix) {
   }
   if (prefix == "dataset" || prefix == "datasets") return field_kind::dataset;
   return std::nullopt;
+}
+
+std::optional<field_kind> trace_prefix(std::string_view prefix) {
+  if (prefix == "tag" || prefix == "tags") return field_kind::tag;
+  if (prefix == "metadata" || prefix == "request_metadata") return field_kind::metadata;
+  if (prefix == "attribute" || prefix == "attributes" || prefix == "trace") {
+    return field_kind::attribute;
+  }
+  if (prefix == "span") return field_kind::span;
+  return std::nullopt;
+}
+
+// MLflow takes some keys of traces for others, whatever stands before them.
+field_kind trace_kind(field_kind kind, std::string& key) {
+  std::string lower = key;
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; });
+  if (kind == field_kind::tag && key == "mlflow.traceName") lower = "name";
+  if (lower == "timestamp" || lower == "execution_time" || lower == "end_time") key = lower + "_ms";
+  if (lower != "name" && lower != "run_id" && lower != "text") return kind;
+  key = lower;
+  return field_kind::attribute;
 }
 
 bool is_quoted(std::string_view text, char quote) {
@@ -320,10 +361,15 @@ class filter_parser {
   using range = walker::range;
 
   clause read_clause(bool may_alias) {
-    if (!words_.at_identifier()) {
+    range place{};
+    if (of_ == entity::trace && words_.next().kind == token_kind::timestamp) {
+      const token& word = words_.take();
+      place = {word.from, word.to};
+    } else if (words_.at_identifier()) {
+      place = words_.take_identifier();
+    } else {
       words_.refuse(words_.here(), "a clause starts with what it looks at, as " + examples());
     }
-    const range place = words_.take_identifier();
     clause made;
     resolve(place, made);
     switch (words_.next().kind) {
@@ -351,6 +397,8 @@ class filter_parser {
         return "name or tags.team";
       case entity::model_version:
         return "name, version_number or tags.team";
+      case entity::trace:
+        return "status, timestamp_ms, tags.team, metadata.user or span.name";
       case entity::logged_model:
         break;
     }
@@ -361,6 +409,7 @@ class filter_parser {
   void resolve(range place, clause& made) {
     const std::string_view whole = words_.text(place);
     if (of_ == entity::logged_model) return resolve_logged_model(place, whole, made);
+    if (of_ == entity::trace) return resolve_trace(place, whole, made);
     const auto dot = whole.find('.');
     std::string_view key = whole;
     made.kind = field_kind::attribute;
@@ -394,6 +443,34 @@ class filter_parser {
     } else {
       made.key = of_ == entity::run ? without_alias(key) : key;
     }
+  }
+
+  void resolve_trace(range place, std::string_view whole, clause& made) {
+    const auto dot = whole.find('.');
+    made.kind = field_kind::attribute;
+    std::string_view key = whole;
+    if (dot != std::string_view::npos) {
+      const std::string_view prefix = without_backticks(whole.substr(0, dot));
+      const auto kind = trace_prefix(prefix);
+      if (prefix == "feedback" || prefix == "expectation" || prefix == "issue") {
+        words_.refuse(place, "assessments are searched by a tracking server, not here");
+      }
+      if (!kind) {
+        words_.refuse(place, "before the dot stands attributes, trace, tags, metadata or span");
+      }
+      made.kind = *kind;
+      key = whole.substr(dot + 1);
+    }
+    made.key = bare_key(key);
+    if (made.kind == field_kind::span) {
+      if (made.key == "name" || made.key == "type" || made.key == "status") return;
+      words_.refuse(place, "of a span, its name, type and status are searched here");
+    }
+    made.kind = trace_kind(made.kind, made.key);
+    if (dot == std::string_view::npos && made.key == "text") {
+      words_.refuse(place, "SQL has this word for a type; write trace.text");
+    }
+    if (made.kind == field_kind::attribute) set_attribute(place, std::string(made.key), made);
   }
 
   // The four prefixes as they are, or a column.
@@ -439,13 +516,22 @@ class filter_parser {
 
   bool takes_lists(const clause& made) const {
     if (of_ == entity::logged_model) return !is_numeric(made);
-    if (made.kind == field_kind::dataset) return true;
+    if (made.kind == field_kind::dataset || made.kind == field_kind::span) return true;
     return made.kind == field_kind::attribute && attribute_->lists;
   }
 
   bool takes_presence(const clause& made) const {
     if (of_ == entity::run) return made.kind == field_kind::param || made.kind == field_kind::tag;
+    if (of_ == entity::trace) {
+      return made.kind == field_kind::tag || made.kind == field_kind::metadata ||
+             made.key == "trace_name" || made.key == "run_id";
+    }
     return of_ == entity::experiment && made.kind == field_kind::tag;
+  }
+
+  // The stored spans of a trace, which are only looked through.
+  bool is_full_text(const clause& made) const {
+    return of_ == entity::trace && made.kind == field_kind::attribute && made.key == "text";
   }
 
   // An experiment's number is matched whole.
@@ -457,6 +543,7 @@ class filter_parser {
   std::string allowed_operators(const clause& made) const {
     std::string allowed = is_numeric(made)             ? "= != > >= < <="
                           : is_experiment_number(made) ? "= !="
+                          : is_full_text(made)         ? "LIKE ILIKE"
                                                        : "= != LIKE ILIKE";
     if (takes_lists(made)) allowed += " IN, NOT IN";
     if (takes_presence(made)) allowed += " IS NULL, IS NOT NULL";
@@ -473,6 +560,7 @@ class filter_parser {
     const bool known = found != std::end(operator_names) && !is_list(op) && !is_presence(op);
     const bool fits = known && (is_numeric(made)             ? is_number_operator(op)
                                 : is_experiment_number(made) ? op <= comparator::not_equal
+                                : is_full_text(made)         ? op >= comparator::like
                                                              : is_text_operator(op));
     if (!fits)
       words_.refuse(word, "this is no operator here; allowed are " + allowed_operators(made));
@@ -525,7 +613,9 @@ class filter_parser {
       return;
     }
     if (kind == token_kind::floating) {
-      if (of_ != entity::run) words_.refuse(place, "a whole number is due here");
+      if (of_ != entity::run && of_ != entity::trace) {
+        words_.refuse(place, "a whole number is due here");
+      }
       made.value = python_double(text);
       return;
     }
@@ -574,8 +664,9 @@ class filter_parser {
       }
       if (!takes_presence(made)) {
         words_.refuse(first, "only " +
-                                 std::string(of_ == entity::run ? "parameters and tags"
-                                                                : "tags of experiments") +
+                                 std::string(of_ == entity::run     ? "parameters and tags"
+                                             : of_ == entity::trace ? "tags and metadata of traces"
+                                                                    : "tags of experiments") +
                                  " are NULL; allowed are " + allowed_operators(made));
       }
       words_.take();
@@ -673,7 +764,9 @@ order_term parse_order(entity of, std::string_view text, std::size_t index) {
     refuse_at(subject, text, 0, text.size(), what);
   };
   const std::string allowed = "allowed is one of " + attribute_names(of, true) +
-                              (of == entity::run ? ", metrics.KEY, params.KEY, tags.KEY" : "") +
+                              (of == entity::run     ? ", metrics.KEY, params.KEY, tags.KEY"
+                               : of == entity::trace ? ", tags.KEY, metadata.KEY"
+                                                     : "") +
                               ", then ASC or DESC";
 
   walker words(subject, text);
@@ -713,20 +806,28 @@ order_term parse_order(entity of, std::string_view text, std::size_t index) {
       std::optional<field_kind> kind;
       if (of == entity::run) {
         kind = run_prefix(without_backticks(prefix));
+      } else if (of == entity::trace) {
+        kind = trace_prefix(without_backticks(prefix));
       } else if (prefix == "attribute") {
         kind = field_kind::attribute;
       } else if (of == entity::model_version && (prefix == "tag" || prefix == "tags")) {
         // MLflow looks at the key alone here.
         kind = field_kind::attribute;
       }
-      if (!kind || *kind == field_kind::dataset) refuse(allowed);
+      if (!kind || *kind == field_kind::dataset || *kind == field_kind::span) refuse(allowed);
       term.kind = *kind;
       key.remove_prefix(dot + 1);
     }
     key = bare_key(key);
   }
+  if (of == entity::trace) {
+    std::string known(key);
+    term.kind = trace_kind(term.kind, known);
+    field = known;  // which key may have pointed into
+    key = field;
+  }
   if (term.kind != field_kind::attribute) {
-    term.key = without_alias(key);
+    term.key = of == entity::run ? without_alias(key) : key;
     return term;
   }
   const attribute* found = find_attribute(of, key, true);

@@ -17,9 +17,10 @@
 namespace mizzen::tracking::detail {
 
 // What is searched. Each has its own attributes and operators.
-enum class entity { run, experiment, registered_model, model_version, logged_model };
+enum class entity { run, experiment, registered_model, model_version, logged_model, trace };
 
-enum class field_kind { metric, param, tag, attribute, dataset };
+// metadata and span are of traces.
+enum class field_kind { metric, param, tag, attribute, dataset, metadata, span };
 
 enum class comparator {
   equal,

@@ -97,10 +97,7 @@ void check_model_options(const model_options& options) {
   check_logged_model_name(options.name);
   check_tensors("model.signature.inputs", options.signature.inputs);
   check_tensors("model.signature.outputs", options.signature.outputs);
-  for (const auto& [key, value] : options.params) {
-    check_key("model.params.key", key);
-    check_text("model.params.value", value, limits::param_length);
-  }
+  for (const auto& [key, value] : options.params) check_model_param(key, value);
   for (const auto& [key, value] : options.tags) {
     check_key("model.tags.key", key);
     check_text("model.tags.value", value, limits::tag_length);

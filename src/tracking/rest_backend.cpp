@@ -12,6 +12,7 @@
 #include <mizzen/tracking/mlflow_error.hpp>
 
 #include <algorithm>
+#include <set>
 #include <unistd.h>
 #include <utility>
 
@@ -21,6 +22,7 @@ namespace {
 constexpr std::string_view api = "/api/2.0/mlflow/";
 // What one answer may hold: metric points, and things that are searched for.
 constexpr const char* history_page = "25000";
+constexpr std::size_t runs_per_history = 100;
 constexpr std::size_t search_page = 1000;
 
 // A table cannot be made of an id; MLflow would say so too, but not which field it was.
@@ -332,6 +334,84 @@ void rest_backend::visit_metric_history(std::string_view run_id, std::string_vie
     query.resize(3);
     query.emplace_back("page_token", next);
   }
+}
+
+page<metric> rest_backend::metric_history_page(std::string_view run_id, std::string_view key,
+                                               std::size_t max_results,
+                                               std::string_view page_token) {
+  check_id("run.id", run_id);
+  check_text("metric.key", key);
+  check_history_page(max_results);
+  query_parameters query = {{"run_id", std::string(run_id)},
+                            {"metric_key", std::string(key)},
+                            {"max_results", std::to_string(max_results)}};
+  if (!page_token.empty()) query.emplace_back("page_token", page_token);
+  const json answer = get("metrics/get-history", query);
+  page<metric> found{.next_page_token = text_field(answer, "next_page_token")};
+  for (const json& point : list_field(answer, "metrics")) found.items.push_back(read_metric(point));
+  return found;
+}
+
+std::map<std::string, std::vector<metric>> rest_backend::metric_histories(
+    std::span<const std::string> run_ids, std::string_view key) {
+  check_text("metric.key", key);
+  std::map<std::string, std::vector<metric>> histories;
+  for (std::size_t first = 0; first < run_ids.size(); first += runs_per_history) {
+    const auto part = run_ids.subspan(first, std::min(runs_per_history, run_ids.size() - first));
+    query_parameters query = {{"metric_key", std::string(key)}, {"max_results", history_page}};
+    for (const std::string& id : part) {
+      check_id("run.id", id);
+      query.emplace_back("run_id", id);
+    }
+    // A call of MLflow's UI; it gives the runs in order of their ids, and no more than this.
+    const json answer = server().get("/ajax-api/2.0/mlflow/metrics/get-history-bulk", query);
+    const json& points = list_field(answer, "metrics");
+    std::string last;
+    for (const json& point : points) {
+      last = text_field(point, "run_id");
+      histories[last].push_back(read_metric(point));
+    }
+    if (std::to_string(points.size()) != history_page) continue;
+    // Cut off: the last run is not whole, and those behind it are missing.
+    for (const std::string& id : part) {
+      if (id < last) continue;
+      histories.erase(id);
+      try {
+        std::vector<metric> whole = metric_history(id, key);
+        if (!whole.empty()) histories[id] = std::move(whole);
+      } catch (const mlflow_error& e) {
+        if (!is_missing(e)) throw;
+      }
+    }
+  }
+  return histories;
+}
+
+std::map<std::string, std::vector<metric>> rest_backend::sample_metric_histories(
+    std::span<const std::string> run_ids, std::string_view key, const history_sample& options) {
+  check_text("metric.key", key);
+  check_history_sample(options);
+  const std::set<std::string> once(run_ids.begin(), run_ids.end());
+  const std::vector<std::string> ids(once.begin(), once.end());
+  std::map<std::string, std::vector<metric>> histories;
+  for (std::size_t first = 0; first < ids.size(); first += runs_per_history) {
+    const auto part = std::span(ids).subspan(first, std::min(runs_per_history, ids.size() - first));
+    query_parameters query = {{"metric_key", std::string(key)},
+                              {"max_results", std::to_string(options.max_points)}};
+    if (options.first_step) {
+      query.emplace_back("start_step", std::to_string(*options.first_step));
+      query.emplace_back("end_step", std::to_string(*options.last_step));
+    }
+    for (const std::string& id : part) {
+      check_id("run.id", id);
+      query.emplace_back("run_ids", id);
+    }
+    const json answer = get("metrics/get-history-bulk-interval", query);
+    for (const json& point : list_field(answer, "metrics")) {
+      histories[text_field(point, "run_id")].push_back(read_metric(point));
+    }
+  }
+  return histories;
 }
 
 std::shared_ptr<artifact_repository> rest_backend::artifacts(std::string_view location) {

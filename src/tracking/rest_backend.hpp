@@ -10,8 +10,10 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -119,9 +121,45 @@ class rest_backend final : public backend {
                                 std::string_view key) override;
   model_version transition_model_version(std::string_view name, std::int64_t version,
                                          model_stage stage, bool archive_existing) override;
+  std::vector<stage_change> stage_history(std::string_view name,
+                                          std::optional<std::int64_t> version) override;
   model_version copy_model_version(std::string_view name, std::int64_t version,
                                    std::string_view to) override;
   std::string model_version_download_uri(std::string_view name, std::int64_t version) override;
+
+  // See rest_traces.cpp and rest_webhooks.cpp.
+  page<metric> metric_history_page(std::string_view run_id, std::string_view key,
+                                   std::size_t max_results, std::string_view page_token) override;
+  std::map<std::string, std::vector<metric>> metric_histories(std::span<const std::string> run_ids,
+                                                              std::string_view key) override;
+  std::map<std::string, std::vector<metric>> sample_metric_histories(
+      std::span<const std::string> run_ids, std::string_view key,
+      const history_sample& options) override;
+  logged_model create_logged_model(std::string_view experiment_id,
+                                   const logged_model_options& options) override;
+  void log_model_params(std::string_view model_id, const string_map& params) override;
+  void log_model_metrics(std::string_view model_id, std::string_view run_id,
+                         std::span<const metric> points,
+                         const dataset_filter& measured_on) override;
+  logged_model finalize_logged_model(std::string_view model_id,
+                                     logged_model_status status) override;
+  void log_trace(const trace& whole) override;
+  trace get_trace(std::string_view trace_id) override;
+  trace_info get_trace_info(std::string_view trace_id) override;
+  page<trace_info> search_traces(const trace_query& query) override;
+  void set_trace_tag(std::string_view trace_id, std::string_view key,
+                     std::string_view value) override;
+  void delete_trace_tag(std::string_view trace_id, std::string_view key) override;
+  std::size_t delete_traces(std::string_view experiment_id,
+                            std::span<const std::string> trace_ids) override;
+  std::size_t delete_traces_until(std::string_view experiment_id, std::int64_t time,
+                                  std::optional<std::size_t> most) override;
+  webhook create_webhook(const webhook_options& options) override;
+  webhook get_webhook(std::string_view id) override;
+  page<webhook> list_webhooks(std::size_t max_results, std::string_view page_token) override;
+  webhook update_webhook(std::string_view id, const webhook_update& changes) override;
+  void delete_webhook(std::string_view id) override;
+  webhook_test_result test_webhook(std::string_view id, std::string_view event) override;
 
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
@@ -152,6 +190,8 @@ class rest_backend final : public backend {
   json post(std::string_view path, const json& body, repeatable again) const;
   json send(std::string_view method, std::string_view path, const json& body,
             repeatable again) const;
+  // The parameters of a logged model from the nth on.
+  void log_params_from(std::string_view model_id, const string_map& params, std::size_t first);
   // These experiments, all active ones if none is named, as a JSON array.
   json experiments_of(const std::vector<std::string>& ids);
 

@@ -135,6 +135,12 @@ model_version rest_backend::transition_model_version(std::string_view name, std:
   return read_model_version(required_field(answer, "model_version"));
 }
 
+std::vector<stage_change> rest_backend::stage_history(std::string_view name,
+                                                      std::optional<std::int64_t>) {
+  throw error(errc::unimplemented, "registered model '" + std::string(name) + "'",
+              "a tracking server keeps no history of stages; an embedded store does");
+}
+
 model_version rest_backend::copy_model_version(std::string_view name, std::int64_t version,
                                                std::string_view to) {
   check_model_name(to);

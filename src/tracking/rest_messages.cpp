@@ -273,6 +273,21 @@ logged_model read_logged_model(const json& message) {
   out.run_id = text_field(info, "source_run_id");
   out.creation_time = integer_field(info, "creation_timestamp_ms");
   out.tags = pairs_field(info, "tags");
+  out.last_update_time = integer_field(info, "last_updated_timestamp_ms");
+  out.model_type = text_field(info, "model_type");
+  const std::string status = text_field(info, "status");
+  if (status == "LOGGED_MODEL_PENDING") out.status = logged_model_status::pending;
+  if (status == "LOGGED_MODEL_READY") out.status = logged_model_status::ready;
+  if (status == "LOGGED_MODEL_UPLOAD_FAILED") out.status = logged_model_status::failed;
+  out.status_message = text_field(info, "status_message");
+  const json& data = object_field(message, "data");
+  out.params = pairs_field(data, "params");
+  for (const json& point : list_field(data, "metrics")) {
+    out.metrics.push_back({text_field(point, "key"), real_field(point, "value"),
+                           integer_field(point, "step"), integer_field(point, "timestamp"),
+                           text_field(point, "run_id"), text_field(point, "dataset_name"),
+                           text_field(point, "dataset_digest")});
+  }
   return out;
 }
 

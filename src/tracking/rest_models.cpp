@@ -5,6 +5,7 @@
 #include "tracking/validate.hpp"
 
 #include <mizzen/core/json.hpp>
+#include <mizzen/core/time.hpp>
 #include <mizzen/http/message.hpp>
 #include <mizzen/tracking/mlflow_error.hpp>
 
@@ -61,14 +62,7 @@ logged_model rest_backend::create_logged_model(std::string_view run_id,
                             {"tags", to_json(tags)}},
                            repeatable::no);
   logged_model model = read_logged_model(required_field(answer, "model"));
-  auto rest = params.begin();
-  std::advance(rest, std::min(params.size(), params_per_call));
-  while (rest != params.end()) {
-    string_map piece;
-    for (; rest != params.end() && piece.size() < params_per_call; ++rest) piece.insert(*rest);
-    post(model_path(model.id) + "/params", {{"model_id", model.id}, {"params", to_json(piece)}},
-         repeatable::no);
-  }
+  log_params_from(model.id, params, params_per_call);
   return model;
 }
 
@@ -149,6 +143,71 @@ page<logged_model> rest_backend::search_logged_models(const logged_model_query& 
     found.items.push_back(read_logged_model(one));
   }
   return found;
+}
+
+logged_model rest_backend::create_logged_model(std::string_view experiment_id,
+                                               const logged_model_options& options) {
+  check_logged_model(options);
+  json body = {{"experiment_id", experiment_id},
+               {"name", options.name},
+               {"params", first_params(options.params)},
+               {"tags", to_json(options.tags)}};
+  if (!options.run_id.empty()) body["source_run_id"] = options.run_id;
+  if (!options.model_type.empty()) body["model_type"] = options.model_type;
+  const json answer = post("logged-models", body, repeatable::no);
+  const logged_model model = read_logged_model(required_field(answer, "model"));
+  if (options.params.size() <= params_per_call) return model;
+  log_params_from(model.id, options.params, params_per_call);
+  return get_logged_model(model.id);
+}
+
+void rest_backend::log_model_params(std::string_view model_id, const string_map& params) {
+  for (const auto& [key, value] : params) check_model_param(key, value);
+  log_params_from(model_id, params, 0);
+}
+
+void rest_backend::log_params_from(std::string_view model_id, const string_map& params,
+                                   std::size_t first) {
+  auto rest = params.begin();
+  std::advance(rest, std::min(params.size(), first));
+  while (rest != params.end()) {
+    string_map piece;
+    for (; rest != params.end() && piece.size() < params_per_call; ++rest) piece.insert(*rest);
+    post(model_path(model_id) + "/params", {{"model_id", model_id}, {"params", to_json(piece)}},
+         repeatable::no);
+  }
+}
+
+void rest_backend::log_model_metrics(std::string_view model_id, std::string_view run_id,
+                                     std::span<const metric> points,
+                                     const dataset_filter& measured_on) {
+  check_model_metrics(points, measured_on.name, measured_on.digest);
+  const std::int64_t now = unix_millis();
+  for (std::size_t first = 0; first < points.size(); first += limits::metrics_per_batch) {
+    json body = {{"run_id", run_id}};
+    const auto most = std::min(limits::metrics_per_batch, points.size() - first);
+    for (const metric& point : points.subspan(first, most)) {
+      json item = to_json(point);
+      if (!point.timestamp) item["timestamp"] = now;
+      item["model_id"] = model_id;
+      if (!measured_on.name.empty()) item["dataset_name"] = measured_on.name;
+      if (!measured_on.digest.empty()) item["dataset_digest"] = measured_on.digest;
+      body["metrics"].push_back(std::move(item));
+    }
+    post("runs/log-batch", body, repeatable::yes);
+  }
+}
+
+logged_model rest_backend::finalize_logged_model(std::string_view model_id,
+                                                 logged_model_status status) {
+  check_final(status);
+  const json answer =
+      send("PATCH", model_path(model_id),
+           {{"model_id", model_id},
+            {"status", status == logged_model_status::ready ? "LOGGED_MODEL_READY"
+                                                            : "LOGGED_MODEL_UPLOAD_FAILED"}},
+           repeatable::yes);
+  return read_logged_model(required_field(answer, "model"));
 }
 
 // --- model registry ------------------------------------------------------------------------------

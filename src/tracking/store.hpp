@@ -10,6 +10,7 @@
 #include <sys/types.h>
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -112,11 +113,48 @@ class store final : public backend {
   void delete_model_version(std::string_view name, std::int64_t version) override;
   void delete_model_version_tag(std::string_view name, std::int64_t version,
                                 std::string_view key) override;
+  // See store_stages.cpp.
   model_version transition_model_version(std::string_view name, std::int64_t version,
                                          model_stage stage, bool archive_existing) override;
+  std::vector<stage_change> stage_history(std::string_view name,
+                                          std::optional<std::int64_t> version) override;
   model_version copy_model_version(std::string_view name, std::int64_t version,
                                    std::string_view to) override;
   std::string model_version_download_uri(std::string_view name, std::int64_t version) override;
+
+  // See store_read.cpp, store_logged_models.cpp, store_traces.cpp and store_webhooks.cpp.
+  page<metric> metric_history_page(std::string_view run_id, std::string_view key,
+                                   std::size_t max_results, std::string_view page_token) override;
+  std::map<std::string, std::vector<metric>> metric_histories(std::span<const std::string> run_ids,
+                                                              std::string_view key) override;
+  std::map<std::string, std::vector<metric>> sample_metric_histories(
+      std::span<const std::string> run_ids, std::string_view key,
+      const history_sample& options) override;
+  logged_model create_logged_model(std::string_view experiment_id,
+                                   const logged_model_options& options) override;
+  void log_model_params(std::string_view model_id, const string_map& params) override;
+  void log_model_metrics(std::string_view model_id, std::string_view run_id,
+                         std::span<const metric> points,
+                         const dataset_filter& measured_on) override;
+  logged_model finalize_logged_model(std::string_view model_id,
+                                     logged_model_status status) override;
+  void log_trace(const trace& whole) override;
+  trace get_trace(std::string_view trace_id) override;
+  trace_info get_trace_info(std::string_view trace_id) override;
+  page<trace_info> search_traces(const trace_query& query) override;
+  void set_trace_tag(std::string_view trace_id, std::string_view key,
+                     std::string_view value) override;
+  void delete_trace_tag(std::string_view trace_id, std::string_view key) override;
+  std::size_t delete_traces(std::string_view experiment_id,
+                            std::span<const std::string> trace_ids) override;
+  std::size_t delete_traces_until(std::string_view experiment_id, std::int64_t time,
+                                  std::optional<std::size_t> most) override;
+  webhook create_webhook(const webhook_options& options) override;
+  webhook get_webhook(std::string_view id) override;
+  page<webhook> list_webhooks(std::size_t max_results, std::string_view page_token) override;
+  webhook update_webhook(std::string_view id, const webhook_update& changes) override;
+  void delete_webhook(std::string_view id) override;
+  webhook_test_result test_webhook(std::string_view id, std::string_view event) override;
 
   std::shared_ptr<artifact_repository> artifacts(std::string_view location) override;
 
@@ -127,12 +165,6 @@ class store final : public backend {
       std::string_view run_id) override;
   std::unique_ptr<transfer_target> receive() override;
   std::shared_ptr<void> lock_for_transfer() override;
-
-  void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,
-                               bool archive_others) override;
-  std::string model_version_stage(std::string_view name, std::int64_t version) override;
-  std::vector<stage_change> stage_history(std::string_view name,
-                                          std::optional<std::int64_t> version) override;
 
   std::string record_node(const lineage_node& node) override;
   void link_nodes(std::string_view from, std::string_view to, std::string_view relation) override;
@@ -191,6 +223,10 @@ class store final : public backend {
 
 // Throws not_found, or failed_precondition if the run is deleted.
 void require_active_run(connection& on, std::string_view run_id);
+
+// Inserts a point unless it is there, and moves the latest point on where the new one is later.
+void insert_metric(connection& on, std::string_view run_id, std::string_view key, double value,
+                   std::int64_t step, std::int64_t timestamp);
 
 // Records a node or an edge within the caller's transaction.
 std::string record_node_in(connection& on, const lineage_node& node);

@@ -295,14 +295,6 @@ void store::delete_model_version_tag(std::string_view name, std::int64_t version
   });
 }
 
-model_version store::transition_model_version(std::string_view name, std::int64_t version,
-                                              model_stage stage, bool archive_existing) {
-  check_model_name(name);
-  check_archiving(stage, archive_existing);
-  set_model_version_stage(name, version, to_string(stage), archive_existing);  // and its history
-  return get_model_version(name, version);
-}
-
 model_version store::copy_model_version(std::string_view name, std::int64_t version,
                                         std::string_view to) {
   check_model_name(name);

@@ -13,8 +13,10 @@
 namespace mizzen::tracking::detail {
 namespace {
 
-// LoggedModelStatus of mlflow/protos/service.proto.
-enum logged_model_status : int { pending = 1, ready = 2, upload_failed = 3 };
+// LoggedModelStatus of mlflow/protos/service.proto, whose numbers logged_model_status has.
+constexpr int pending = 1;
+constexpr int ready = 2;
+constexpr int upload_failed = 3;
 
 constexpr std::string_view versions_tag = "mlflow.modelVersions";
 
@@ -161,9 +163,40 @@ logged_model read_logged_model(connection& on, statement& row) {
   model.experiment_id = std::to_string(row.integer(3));
   model.run_id = row.text(4);
   model.creation_time = row.integer(5);
-  auto tag = on.prepare("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?1");
-  tag.bind(model.id);
-  while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
+  {
+    auto tag = on.prepare("SELECT tag_key, tag_value FROM logged_model_tags WHERE model_id = ?1");
+    tag.bind(model.id);
+    while (tag.step()) model.tags[tag.text(0)] = tag.text(1);
+  }
+  {
+    auto rest = on.prepare(
+        "SELECT last_updated_timestamp_ms, model_type, status, status_message FROM logged_models "
+        "WHERE model_id = ?1");
+    if (rest.bind(model.id).step()) {
+      model.last_update_time = rest.integer(0);
+      model.model_type = rest.text(1);
+      const std::int64_t status = rest.integer(2);
+      if (status >= pending && status <= upload_failed) {
+        model.status = static_cast<logged_model_status>(status);
+      }
+      model.status_message = rest.text(3);
+    }
+  }
+  {
+    auto param =
+        on.prepare("SELECT param_key, param_value FROM logged_model_params WHERE model_id = ?1");
+    param.bind(model.id);
+    while (param.step()) model.params[param.text(0)] = param.text(1);
+  }
+  auto point = on.prepare(
+      "SELECT metric_name, metric_value, metric_step, metric_timestamp_ms, run_id, dataset_name, "
+      "dataset_digest FROM logged_model_metrics WHERE model_id = ?1 ORDER BY metric_name, "
+      "metric_timestamp_ms, metric_step, run_id");
+  point.bind(model.id);
+  while (point.step()) {
+    model.metrics.push_back({point.text(0), point.real(1), point.integer(2), point.integer(3),
+                             point.text(4), point.text(5), point.text(6)});
+  }
   return model;
 }
 
@@ -246,7 +279,7 @@ logged_model store::create_logged_model(std::string_view run_id, const model_opt
             "source_run_id) SELECT ?1, experiment_id, ?2, ?3, ?4, ?4, ?5, 'active', run_uuid FROM "
             "runs WHERE run_uuid = ?6")
           .bind(id, options.name, append_location(location, "models/" + id + "/artifacts"), now,
-                static_cast<int>(pending), run_id)
+                pending, run_id)
           .run();
     }
     // MLflow's client gives a model its run's parameters and source tags.
@@ -285,7 +318,7 @@ void store::finish_logged_model(const logged_model& model) {
     on.prepare(
           "UPDATE logged_models SET status = ?1, last_updated_timestamp_ms = ?2 WHERE model_id = "
           "?3")
-        .bind(static_cast<int>(ready), unix_millis(), model.id)
+        .bind(ready, unix_millis(), model.id)
         .run();
     on.prepare(
           "INSERT OR IGNORE INTO inputs (input_uuid, source_type, source_id, destination_type, "
@@ -309,7 +342,7 @@ void store::fail_logged_model(const logged_model& model, std::string_view reason
     on.prepare(
           "UPDATE logged_models SET status = ?1, status_message = substr(?2, 1, 1000), "
           "last_updated_timestamp_ms = ?3 WHERE model_id = ?4")
-        .bind(static_cast<int>(upload_failed), reason, unix_millis(), model.id)
+        .bind(upload_failed, reason, unix_millis(), model.id)
         .run();
   });
 }

@@ -1,4 +1,5 @@
 // Runs with all that hangs on them, many at once, and the histories of metrics.
+#include "tracking/page_token.hpp"
 #include "tracking/store.hpp"
 #include "tracking/store_rows.hpp"
 #include "tracking/stored_value.hpp"
@@ -100,16 +101,17 @@ bool reads_in_key_order(connection& on, std::string_view run_id, std::string_vie
          bound;
 }
 
+void require_run(connection& on, std::string_view run_id) {
+  auto run = on.prepare("SELECT 1 FROM runs WHERE run_uuid = ?1");
+  if (run.bind(run_id).step()) return;
+  throw error(errc::not_found, "run '" + std::string(run_id) + "'",
+              "there is no such run in this store");
+}
+
 // Gives the points by timestamp, step and value until visit returns false.
 template <typename Visit>
 void walk_history(connection& on, std::string_view run_id, std::string_view key, Visit&& visit) {
-  {
-    auto run = on.prepare("SELECT 1 FROM runs WHERE run_uuid = ?1");
-    if (!run.bind(run_id).step()) {
-      throw error(errc::not_found, "run '" + std::string(run_id) + "'",
-                  "there is no such run in this store");
-    }
-  }
+  require_run(on, run_id);
   // A + keeps SQLite from using the indices on the run's id.
   auto row = on.prepare(reads_in_key_order(on, run_id, key)
                             ? "SELECT value, step, timestamp, is_nan FROM metrics WHERE key = ?2 "
@@ -173,6 +175,84 @@ void store::visit_metric_history(std::string_view run_id, std::string_view key,
   connection on(writer_->path(), connection::access::read, false, busy_timeout_);
   transaction scope(on, transaction::kind::read);
   walk_history(on, run_id, key, visit);
+}
+
+page<metric> store::metric_history_page(std::string_view run_id, std::string_view key,
+                                        std::size_t max_results, std::string_view page_token) {
+  check_text("run.id", run_id);
+  check_text("metric.key", key);
+  check_history_page(max_results);
+  const std::int64_t offset = read_page_token(page_token);
+  return reading([&](connection& on) {
+    page<metric> found;
+    std::int64_t at = 0;
+    walk_history(on, run_id, key, [&](const metric& point) {
+      if (at++ < offset) return true;
+      if (found.items.size() == max_results) {
+        found.next_page_token = make_page_token(offset + static_cast<std::int64_t>(max_results));
+        return false;
+      }
+      found.items.push_back(point);
+      return true;
+    });
+    return found;
+  });
+}
+
+std::map<std::string, std::vector<metric>> store::metric_histories(
+    std::span<const std::string> run_ids, std::string_view key) {
+  for (const std::string& id : run_ids) check_text("run.id", id);
+  check_text("metric.key", key);
+  return reading([&](connection& on) {
+    std::map<std::string, std::vector<metric>> histories;
+    for (const std::string& id : run_ids) {
+      {
+        auto row = on.prepare("SELECT 1 FROM latest_metrics WHERE run_uuid = ?1 AND key = ?2");
+        if (!row.bind(id, key).step() || histories.contains(id)) continue;
+      }
+      std::vector<metric>& points = histories[id];
+      walk_history(on, id, key, [&](const metric& point) {
+        points.push_back(point);
+        return true;
+      });
+    }
+    return histories;
+  });
+}
+
+// As MLflow samples: the points in order of their steps, cut into max_points buckets of the same
+// size (NTILE), the first of each; the last of all takes the place of the last of these.
+std::map<std::string, std::vector<metric>> store::sample_metric_histories(
+    std::span<const std::string> run_ids, std::string_view key, const history_sample& options) {
+  for (const std::string& id : run_ids) check_text("run.id", id);
+  check_text("metric.key", key);
+  check_history_sample(options);
+  return reading([&](connection& on) {
+    std::map<std::string, std::vector<metric>> histories;
+    for (const std::string& id : run_ids) {
+      if (histories.contains(id)) continue;
+      std::vector<metric> points;
+      auto row = on.prepare(
+          "WITH points AS (SELECT value, step, timestamp, is_nan, ntile(?3) OVER o AS bucket, "
+          "row_number() OVER o AS place FROM metrics WHERE run_uuid = ?1 AND key = ?2 AND "
+          "(?4 IS NULL OR step BETWEEN ?4 AND ?5) WINDOW o AS (ORDER BY step, timestamp, value, "
+          "is_nan)), "
+          "picked AS (SELECT min(place) AS place FROM points GROUP BY bucket UNION "
+          "SELECT max(place) FROM points) "
+          "SELECT value, step, timestamp, is_nan FROM points JOIN picked USING (place) "
+          "ORDER BY place");
+      row.bind(id, key, options.max_points, options.first_step, options.last_step);
+      while (row.step()) {
+        points.push_back({.key = std::string(key),
+                          .value = from_stored(row.real(0), row.integer(3) != 0),
+                          .step = row.integer(1),
+                          .timestamp = row.integer(2)});
+      }
+      if (points.size() > options.max_points) points.erase(points.end() - 2);
+      if (!points.empty()) histories[id] = std::move(points);
+    }
+    return histories;
+  });
 }
 
 }  // namespace mizzen::tracking::detail

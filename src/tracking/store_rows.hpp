@@ -3,6 +3,7 @@
 
 #include "tracking/sqlite.hpp"
 
+#include <mizzen/tracking/trace.hpp>
 #include <mizzen/tracking/types.hpp>
 
 #include <optional>
@@ -32,6 +33,13 @@ inline constexpr std::string_view model_version_columns =
     "name, version, source, run_id, status, description, creation_time, last_updated_time, "
     "storage_location";
 model_version read_version(connection& on, statement& row);
+
+inline constexpr std::string_view trace_columns =
+    "request_id, experiment_id, timestamp_ms, execution_time_ms, status, client_request_id, "
+    "request_preview, response_preview, trace_name, session_id, input_tokens, output_tokens, "
+    "total_tokens, cache_read_input_tokens, cache_creation_input_tokens, "
+    "cache_creation_input_tokens_above_1hr, input_cost, output_cost, total_cost";
+trace_info read_trace_row(connection& on, statement& row);
 
 std::optional<registered_model> registered_model_by_name(connection& on, std::string_view name);
 

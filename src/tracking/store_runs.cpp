@@ -22,27 +22,6 @@ error no_such_run(std::string_view run_id) {
           "there is no such run in this store"};
 }
 
-// Inserts a point unless it is there, and moves the latest point on where the new one is later: by
-// step, then timestamp, then value (SqlAlchemyStore._update_latest_metrics_if_necessary).
-void insert_metric(connection& on, std::string_view run_id, std::string_view key, double value,
-                   std::int64_t step, std::int64_t timestamp) {
-  const stored_value stored = to_stored(value);
-  on.prepare(
-        "INSERT OR IGNORE INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
-      .bind(key, stored.value, timestamp, run_id, step, stored.is_nan)
-      .run();
-  on.prepare(
-        "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
-        "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value, "
-        "timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan "
-        "WHERE (excluded.step, excluded.timestamp, excluded.value) > "
-        "(latest_metrics.step, ifnull(latest_metrics.timestamp, 0), latest_metrics.value)")
-      .bind(key, stored.value, timestamp, step, stored.is_nan, run_id)
-      .run();
-}
-
 void insert_param(connection& on, std::string_view run_id, std::string_view key,
                   std::string_view value) {
   {
@@ -86,6 +65,26 @@ std::optional<run_record> run_by_id(connection& on, std::string_view run_id) {
 }
 
 }  // namespace
+
+// Later by step, then timestamp, then value (SqlAlchemyStore._update_latest_metrics_if_necessary).
+void insert_metric(connection& on, std::string_view run_id, std::string_view key, double value,
+                   std::int64_t step, std::int64_t timestamp) {
+  const stored_value stored = to_stored(value);
+  on.prepare(
+        "INSERT OR IGNORE INTO metrics (key, value, timestamp, run_uuid, step, is_nan) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6)")
+      .bind(key, stored.value, timestamp, run_id, step, stored.is_nan)
+      .run();
+  on.prepare(
+        "INSERT INTO latest_metrics (key, value, timestamp, step, is_nan, run_uuid) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6) "
+        "ON CONFLICT (key, run_uuid) DO UPDATE SET value = excluded.value, "
+        "timestamp = excluded.timestamp, step = excluded.step, is_nan = excluded.is_nan "
+        "WHERE (excluded.step, excluded.timestamp, excluded.value) > "
+        "(latest_metrics.step, ifnull(latest_metrics.timestamp, 0), latest_metrics.value)")
+      .bind(key, stored.value, timestamp, step, stored.is_nan, run_id)
+      .run();
+}
 
 void require_active_run(connection& on, std::string_view run_id) {
   auto row = on.prepare("SELECT lifecycle_stage = 'active' FROM runs WHERE run_uuid = ?1");

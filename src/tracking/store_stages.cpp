@@ -5,28 +5,10 @@
 #include <mizzen/core/error.hpp>
 #include <mizzen/core/time.hpp>
 
-#include <algorithm>
-#include <array>
 #include <utility>
 
 namespace mizzen::tracking::detail {
 namespace {
-
-// As MLflow writes them (mlflow/entities/model_registry/model_version_stages.py).
-std::string canonical_stage(std::string_view stage) {
-  constexpr std::array<std::string_view, 4> stages = {"None", "Staging", "Production", "Archived"};
-  const auto same = [&](std::string_view known) {
-    return std::equal(known.begin(), known.end(), stage.begin(), stage.end(), [](char a, char b) {
-      const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-      return low(a) == low(b);
-    });
-  };
-  const auto found = std::find_if(stages.begin(), stages.end(), same);
-  if (found != stages.end()) return std::string(*found);
-  throw error(
-      errc::invalid_argument, "stage",
-      "'" + std::string(stage.substr(0, 80)) + "' is none of None, Staging, Production, Archived");
-}
 
 std::optional<std::string> stage_of(connection& on, std::string_view name, std::int64_t version) {
   auto row = on.prepare(
@@ -61,14 +43,11 @@ bool has_history(connection& on) {
 
 }  // namespace
 
-void store::set_model_version_stage(std::string_view name, std::int64_t version,
-                                    std::string_view stage, bool archive_others) {
+model_version store::transition_model_version(std::string_view name, std::int64_t version,
+                                              model_stage stage, bool archive_existing) {
   check_model_name(name);
-  const std::string to = canonical_stage(stage);
-  if (archive_others && to != "Staging" && to != "Production") {
-    throw error(errc::invalid_argument, "archive_others",
-                "only for Staging and Production can others be archived");
-  }
+  check_archiving(stage, archive_existing);
+  const std::string to(to_string(stage));
   const std::int64_t now = unix_millis();
   writing([&](connection& on) {
     const auto move = [&](std::int64_t number, const std::string& from, const std::string& into) {
@@ -87,7 +66,7 @@ void store::set_model_version_stage(std::string_view name, std::int64_t version,
     on.execute(history_table);
     const auto from = stage_of(on, name, version);
     if (!from) throw no_such_version(name, version);
-    if (archive_others) {
+    if (archive_existing) {
       std::vector<std::int64_t> others;
       {
         auto row = on.prepare(
@@ -105,13 +84,7 @@ void store::set_model_version_stage(std::string_view name, std::int64_t version,
         .bind(now, name)
         .run();
   });
-}
-
-std::string store::model_version_stage(std::string_view name, std::int64_t version) {
-  check_model_name(name);
-  const auto stage = reading([&](connection& on) { return stage_of(on, name, version); });
-  if (!stage) throw no_such_version(name, version);
-  return *stage;
+  return get_model_version(name, version);
 }
 
 std::vector<stage_change> store::stage_history(std::string_view name,
@@ -125,8 +98,8 @@ std::vector<stage_change> store::stage_history(std::string_view name,
         "WHERE name = ?1 AND (?2 IS NULL OR version = ?2) ORDER BY id");
     row.bind(name, version);
     while (row.step()) {
-      out.push_back({std::string(name), row.integer(0), row.text(1), row.text(2), row.text(3),
-                     row.integer(4)});
+      out.push_back({std::string(name), row.integer(0), read_stage(row.text(1)),
+                     read_stage(row.text(2)), row.text(3), row.integer(4)});
     }
     return out;
   });

@@ -38,6 +38,20 @@ std::string local_dataset_source(std::string_view path) {
   return json{{"uri", path}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+std::string_view to_string(logged_model_status status) noexcept {
+  switch (status) {
+    case logged_model_status::pending:
+      return "PENDING";
+    case logged_model_status::ready:
+      return "READY";
+    case logged_model_status::failed:
+      return "FAILED";
+    case logged_model_status::unspecified:
+      break;
+  }
+  return "UNSPECIFIED";
+}
+
 std::string_view to_string(model_stage stage) noexcept {
   switch (stage) {
     case model_stage::none:

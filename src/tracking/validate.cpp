@@ -232,6 +232,57 @@ model_stage read_stage(std::string_view text) noexcept {
   return model_stage::none;
 }
 
+void check_model_param(std::string_view key, std::string_view value) {
+  check_key("model.params.key", key);
+  check_text("model.params.value", value, limits::param_length);
+}
+
+void check_logged_model(const logged_model_options& options) {
+  check_logged_model_name(options.name);
+  check_text("model.run_id", options.run_id, 32);
+  check_text("model.model_type", options.model_type, 500);
+  for (const auto& [key, value] : options.params) check_model_param(key, value);
+  for (const auto& [key, value] : options.tags) {
+    check_key("model.tags.key", key);
+    check_text("model.tags.value", value, limits::tag_length);
+  }
+}
+
+void check_model_metrics(std::span<const metric> points, std::string_view dataset_name,
+                         std::string_view dataset_digest) {
+  for (const metric& point : points) {
+    check_metric(point.key, point.timestamp);
+    if (point.value != point.value) {
+      refuse("metric.value", "it is NaN, which MLflow does not keep of a logged model");
+    }
+  }
+  check_text("dataset.name", dataset_name, limits::dataset_name_length);
+  check_text("dataset.digest", dataset_digest, limits::dataset_digest_length);
+}
+
+void check_final(logged_model_status status) {
+  if (status == logged_model_status::ready || status == logged_model_status::failed) return;
+  refuse("model.status", "a model ends ready or failed");
+}
+
+void check_history_page(std::size_t max_results) {
+  if (max_results >= 1 && max_results <= 25'000) return;
+  refuse("max_results", "it is " + std::to_string(max_results) + "; a page has 1 to 25,000 points");
+}
+
+void check_history_sample(const history_sample& options) {
+  if (options.max_points < 1 || options.max_points > 2'500) {
+    refuse("history_sample.max_points",
+           "it is " + std::to_string(options.max_points) + "; 1 to 2,500 are possible");
+  }
+  if (options.first_step.has_value() != options.last_step.has_value()) {
+    refuse("history_sample.last_step", "first_step and last_step come together");
+  }
+  if (options.first_step && *options.first_step > *options.last_step) {
+    refuse("history_sample.last_step", "it is before first_step");
+  }
+}
+
 void check_batch(std::span<const metric> metrics, const string_map& params,
                  const string_map& tags) {
   check_count("metrics", metrics.size(), limits::metrics_per_batch);

@@ -52,8 +52,15 @@ void check_registry_tag(std::string_view key, std::string_view value);
 // The limits and rules for a batch; the subject names the element ("metrics[3].key").
 void check_batch(std::span<const metric> metrics, const string_map& params, const string_map& tags);
 void check_experiment_name(std::string_view name);
-void check_model_name(std::string_view name);         // of a registered model
-void check_logged_model_name(std::string_view name);  // of a model of a run
+void check_model_name(std::string_view name);                          // of a registered model
+void check_logged_model_name(std::string_view name);                   // of a model of a run
+void check_model_param(std::string_view key, std::string_view value);  // of a logged model
+void check_logged_model(const logged_model_options& options);
+// Points of a logged model, which has no place for NaN.
+void check_model_metrics(std::span<const metric> points, std::string_view dataset_name,
+                         std::string_view dataset_digest);
+// Ready or failed.
+void check_final(logged_model_status status);
 void check_alias(std::string_view alias);
 // Whether it is an id that a store could have given a run or a logged model; it is safe in a path.
 bool is_entity_id(std::string_view id) noexcept;
@@ -61,6 +68,10 @@ bool is_entity_id(std::string_view id) noexcept;
 void check_archiving(model_stage stage, bool archive_existing);
 // MLflow's spelling of a stage; "" and what is none of them: none.
 model_stage read_stage(std::string_view text) noexcept;
+
+// 1 to 25,000 points of a page of a metric's history.
+void check_history_page(std::size_t max_results);
+void check_history_sample(const history_sample& options);
 
 // A path of an artifact below the artifact folder: relative, '/' between parts, none empty, "." or
 // "..". may_be_empty: whether "" (the folder itself) is one.

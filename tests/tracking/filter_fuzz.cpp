@@ -29,7 +29,8 @@ void refused_or_done(Work&& work) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   using enum detail::entity;
-  for (const detail::entity of : {run, experiment, registered_model, model_version, logged_model}) {
+  for (const detail::entity of :
+       {run, experiment, registered_model, model_version, logged_model, trace}) {
     refused_or_done([&] {
       if (detail::parse_filter(of, text).size() > detail::filter_clauses) std::abort();
     });

@@ -17,11 +17,14 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: str, port=None, on_start=None) -> str:
+def start_server(
+    folder: pathlib.Path, store_uri: str, add_cleanup, *options: str, port=None, on_start=None, env=None, tls=None
+) -> str:
     """The URL of a server on that store, once it answers; its log is server.log in the folder.
 
     One worker; it takes from seconds to more than a minute to start. add_cleanup is told how to end it, on_start
-    the id of its process group.
+    the id of its process group. env: added to its environment. tls: an ssl.SSLContext that trusts it, if the
+    options make it speak HTTPS.
     """
     port = port or free_port()
     log = open(folder / "server.log", "wb")
@@ -30,7 +33,8 @@ def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: st
         [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store_uri, *options, "--workers", "1",
          "--host", "127.0.0.1", "--port", str(port)],
         stdout=log, stderr=subprocess.STDOUT, cwd=folder, start_new_session=True,
-        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+             **(env or {})},
     )
 
     if on_start:
@@ -50,11 +54,11 @@ def start_server(folder: pathlib.Path, store_uri: str, add_cleanup, *options: st
             time.sleep(1)
 
     add_cleanup(stop)
-    url = f"http://127.0.0.1:{port}"
+    url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
     until = time.monotonic() + START_SECONDS
     while True:
         try:
-            with urllib.request.urlopen(url + "/health", timeout=5) as answer:
+            with urllib.request.urlopen(url + "/health", timeout=5, context=tls) as answer:
                 if answer.status == 200:
                     return url
         except OSError:

@@ -7,6 +7,7 @@
 
 #include <gmock/gmock.h>
 
+#include <cmath>
 #include <thread>
 #include <vector>
 
@@ -163,6 +164,42 @@ TEST_F(models, get_distinct_versions_from_many_threads) {
   EXPECT_EQ(client_.list_model_versions("clf").front().version, 20);
 }
 
+TEST_F(models, are_made_without_files) {
+  const std::string experiment = run_.experiment_id();
+  const logged_model made = client_.create_logged_model(experiment, {.name = "net",
+                                                                     .run_id = run_.id(),
+                                                                     .model_type = "cnn",
+                                                                     .params = {{"a", "1"}},
+                                                                     .tags = {{"t", "v"}}});
+  EXPECT_EQ(made.status, logged_model_status::pending);
+  EXPECT_EQ(made.model_type, "cnn");
+  EXPECT_EQ(made.run_id, run_.id());
+  client_.log_model_params(made.id, {{"b", "2"}});
+  EXPECT_ERROR(errc::already_exists, "model.params.a",
+               client_.log_model_params(made.id, {{"a", "2"}, {"c", "3"}}));
+  const std::vector<metric> points = {{"acc", 0.5, 1, 100}, {"acc", 0.6, 2, 200}};
+  client_.log_model_metrics(made.id, run_.id(), points, {.name = "test", .digest = "d1"});
+  client_.log_model_metrics(made.id, run_.id(), points, {.name = "test", .digest = "d1"});
+  const std::vector<metric> nan = {{"acc", std::nan(""), 1, 100}};
+  EXPECT_ERROR(errc::invalid_argument, "metric.value",
+               client_.log_model_metrics(made.id, run_.id(), nan));
+  EXPECT_ERROR(errc::invalid_argument, "model.status",
+               client_.finalize_logged_model(made.id, logged_model_status::pending));
+  const logged_model done = client_.finalize_logged_model(made.id, logged_model_status::ready);
+  EXPECT_EQ(done.status, logged_model_status::ready);
+  EXPECT_EQ(done.params, (string_map{{"a", "1"}, {"b", "2"}}));
+  ASSERT_EQ(done.metrics.size(), 2U);
+  EXPECT_EQ(done.metrics[1].value, 0.6);
+  EXPECT_EQ(done.metrics[1].dataset_name, "test");
+  EXPECT_EQ(done.metrics[1].run_id, run_.id());
+  EXPECT_EQ(client_.metric_history(run_.id(), "acc").size(), 2U);
+  EXPECT_ERROR(errc::not_found, "m-none",
+               client_.finalize_logged_model("m-none", logged_model_status::ready));
+  EXPECT_ERROR(errc::not_found, "experiment 99", client_.create_logged_model("99"));
+  client_.delete_logged_model(made.id);
+  EXPECT_ERROR(errc::not_found, made.id, client_.log_model_params(made.id, {{"d", "4"}}));
+}
+
 TEST(yaml_quoted, escapes_what_yaml_could_not_read_back) {
   EXPECT_EQ(detail::yaml_quoted("plain: é 😀"), "\"plain: é 😀\"");
   EXPECT_EQ(detail::yaml_quoted("a\"b\\c\n\x7f"), "\"a\\\"b\\\\c\\u000a\\u007f\"");
@@ -172,28 +209,29 @@ TEST(yaml_quoted, escapes_what_yaml_could_not_read_back) {
 TEST_F(models, move_between_stages) {
   client_.register_model("staged", "/somewhere/1");
   client_.register_model("staged", "/somewhere/2");
-  EXPECT_EQ(client_.model_version_stage("staged", 1), "None");
+  EXPECT_EQ(client_.get_model_version("staged", 1).stage, model_stage::none);
   EXPECT_TRUE(client_.stage_history("staged").empty());
-  client_.set_model_version_stage("staged", 1, "production");
-  client_.set_model_version_stage("staged", 1, "Production");  // no move
-  client_.set_model_version_stage("staged", 2, "Production", true);
-  EXPECT_EQ(client_.model_version_stage("staged", 1), "Archived");
-  EXPECT_EQ(client_.model_version_stage("staged", 2), "Production");
+  const auto move = [&](std::int64_t version, model_stage to, bool archive_existing = false) {
+    return client_.transition_model_version("staged", version, to, archive_existing).stage;
+  };
+  EXPECT_EQ(move(1, model_stage::production), model_stage::production);
+  EXPECT_EQ(move(1, model_stage::production), model_stage::production);  // no move
+  EXPECT_EQ(move(2, model_stage::production, true), model_stage::production);
+  EXPECT_EQ(client_.get_model_version("staged", 1).stage, model_stage::archived);
   const auto all = client_.stage_history("staged");
   ASSERT_EQ(all.size(), 3U);
-  EXPECT_EQ(all[0].from + " " + all[0].to, "None Production");
+  EXPECT_EQ(all[0].from, model_stage::none);
+  EXPECT_EQ(all[0].to, model_stage::production);
   EXPECT_EQ(all[1].version, 1);
-  EXPECT_EQ(all[1].from + " " + all[1].to, "Production Archived");
+  EXPECT_EQ(all[1].from, model_stage::production);
+  EXPECT_EQ(all[1].to, model_stage::archived);
   EXPECT_EQ(all[2].version, 2);
   EXPECT_FALSE(all[2].user.empty());
   EXPECT_GT(all[2].time, 0);
   EXPECT_EQ(client_.stage_history("staged", 2).size(), 1U);
-  EXPECT_ERROR(errc::invalid_argument, "stage", client_.set_model_version_stage("staged", 1, "x"));
-  EXPECT_ERROR(errc::invalid_argument, "archive_others",
-               client_.set_model_version_stage("staged", 1, "None", true));
-  EXPECT_ERROR(errc::not_found, "version 9",
-               client_.set_model_version_stage("staged", 9, "Staging"));
-  EXPECT_ERROR(errc::not_found, "version 9", client_.model_version_stage("staged", 9));
+  EXPECT_ERROR(errc::invalid_argument, "archive", move(1, model_stage::none, true));
+  EXPECT_ERROR(errc::not_found, "version 9", move(9, model_stage::staging));
+  EXPECT_ERROR(errc::not_found, "9", client_.get_model_version("staged", 9));
   EXPECT_EQ(client_.stage_history("staged").size(), 3U);
 }
 

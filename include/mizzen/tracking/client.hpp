@@ -7,7 +7,9 @@
 #include <mizzen/tracking/run.hpp>
 #include <mizzen/tracking/search.hpp>
 #include <mizzen/tracking/server_options.hpp>
+#include <mizzen/tracking/trace.hpp>
 #include <mizzen/tracking/types.hpp>
+#include <mizzen/tracking/webhook.hpp>
 #include <mizzen/tracking/writer.hpp>
 
 #include <chrono>
@@ -16,8 +18,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -147,10 +151,38 @@ class client {
   // this client. It ends when visit returns false.
   void visit_metric_history(std::string_view run_id, std::string_view key,
                             const std::function<bool(const metric&)>& visit) const;
+  // As metric_history, a page at a time: 1 to 25,000 points.
+  page<metric> metric_history_page(std::string_view run_id, std::string_view key,
+                                   std::size_t max_results = 25'000,
+                                   std::string_view page_token = {}) const;
+  // All points of one metric of several runs, by run id; those that have none, or that are not
+  // there, are left out.
+  std::map<std::string, std::vector<metric>> metric_histories(std::span<const std::string> run_ids,
+                                                              std::string_view key) const;
+  // As above but few points of each run, spread evenly over all of them by step, the first and the
+  // last among them: what a chart needs.
+  std::map<std::string, std::vector<metric>> sample_metric_histories(
+      std::span<const std::string> run_ids, std::string_view key,
+      const history_sample& options = {}) const;
+
+  // --- logged models -----------------------------------------------------------------------------
+
   // Logged models of a run, oldest first; one by its id ("m-…").
   std::vector<logged_model> list_logged_models(std::string_view run_id) const;
   logged_model get_logged_model(std::string_view model_id) const;
   page<logged_model> search_logged_models(const logged_model_query& query = {}) const;
+  // A model whose files come from elsewhere (run::log_model does all of it for an ONNX model): it
+  // is pending until finalize_logged_model.
+  logged_model create_logged_model(std::string_view experiment_id,
+                                   const logged_model_options& options = {});
+  // Any number; a parameter that the model has already is error(already_exists).
+  void log_model_params(std::string_view model_id, const string_map& params);
+  // Points that a run measured of the model, on a dataset where one is named; they are logged as
+  // metrics of the run too. NaN, which MLflow has no place for here, is error(invalid_argument).
+  void log_model_metrics(std::string_view model_id, std::string_view run_id,
+                         std::span<const metric> points, const dataset_filter& measured_on = {});
+  // status: ready or failed.
+  logged_model finalize_logged_model(std::string_view model_id, logged_model_status status);
   void set_logged_model_tag(std::string_view model_id, std::string_view key,
                             std::string_view value);
   void delete_logged_model_tag(std::string_view model_id, std::string_view key);
@@ -199,6 +231,41 @@ class client {
   void set_model_version_tag(std::string_view name, std::int64_t version, std::string_view key,
                              std::string_view value);
 
+  // --- traces ------------------------------------------------------------------------------------
+
+  // Begins a trace with its root span of that name; see trace.hpp for when it is written.
+  span start_trace(std::string_view name, const trace_options& options = {});
+  // Writes a trace that is given whole. Written again, spans and the rest replace those of before
+  // by their ids; none is taken away. info.id may not be empty.
+  void log_trace(const trace& whole);
+  // Throws error(not_found); error(unimplemented) when an embedded store knows of the trace but has
+  // not its spans (MLflow kept them in files).
+  trace get_trace(std::string_view trace_id) const;
+  trace_info get_trace_info(std::string_view trace_id) const;
+  page<trace_info> search_traces(const trace_query& query = {}) const;
+  void set_trace_tag(std::string_view trace_id, std::string_view key, std::string_view value);
+  void delete_trace_tag(std::string_view trace_id, std::string_view key);
+  // For good. Those of the experiment by their ids, or those that began until a time (Unix
+  // milliseconds), the oldest first and at most `most`. How many there were.
+  std::size_t delete_traces(std::string_view experiment_id, std::span<const std::string> trace_ids);
+  std::size_t delete_traces_until(std::string_view experiment_id, std::int64_t time,
+                                  std::optional<std::size_t> most = {});
+
+  // --- webhooks of the registry ------------------------------------------------------------------
+
+  // A tracking server calls them. An embedded store only keeps them, for a server that is started
+  // on it later; what Mizzen itself changes there calls nobody.
+  webhook create_webhook(const webhook_options& options);
+  webhook get_webhook(std::string_view id) const;
+  // Newest first. max_results: 1 to 1,000.
+  page<webhook> list_webhooks(std::size_t max_results = 100,
+                              std::string_view page_token = {}) const;
+  webhook update_webhook(std::string_view id, const webhook_update& changes);
+  void delete_webhook(std::string_view id);
+  // Makes the server call it with a sample of that event (empty: its first one). Throws
+  // error(unimplemented) for an embedded store.
+  webhook_test_result test_webhook(std::string_view id, std::string_view event = {});
+
   // --- the log -----------------------------------------------------------------------------------
 
   // Waits until what was logged before, by all runs of this client, is in the store; also what
@@ -208,17 +275,6 @@ class client {
   // Where the log stands. Any thread may ask at any time; it never waits.
   writer_status status() const;
 
-  // Moves a version to one of MLflow's stages, written in any case; archive_others also moves what
-  // is in that stage (Staging or Production) to Archived. MLflow prefers aliases today.
-  // Embedded stores only so far: error(unimplemented) for a server.
-  void set_model_version_stage(std::string_view name, std::int64_t version, std::string_view stage,
-                               bool archive_others = false);
-  // "None", "Staging", "Production" or "Archived".
-  std::string model_version_stage(std::string_view name, std::int64_t version) const;
-  // Every move that Mizzen made, oldest first; of one version, or of all of the model. Kept in the
-  // table mizzen_stage_history; moves that MLflow itself made are not there.
-  std::vector<stage_change> stage_history(std::string_view name,
-                                          std::optional<std::int64_t> version = {}) const;
   void delete_registered_model_tag(std::string_view name, std::string_view key);
   void delete_model_version_tag(std::string_view name, std::int64_t version, std::string_view key);
   // Throws error(already_exists). Versions, tags and aliases go along.
@@ -230,9 +286,15 @@ class client {
   // For good: with all versions; one version, whose number is not given again. Files stay.
   void delete_registered_model(std::string_view name);
   void delete_model_version(std::string_view name, std::int64_t version);
-  // archive_existing: the other versions in that stage (staging or production) become archived.
+  // Moves a version to a stage. archive_existing: the other versions in that stage (staging or
+  // production) become archived. MLflow prefers aliases today.
   model_version transition_model_version(std::string_view name, std::int64_t version,
                                          model_stage stage, bool archive_existing = false);
+  // Every move that Mizzen made, oldest first; of one version, or of all of the model. Kept in the
+  // table mizzen_stage_history; moves that MLflow itself made are not there. A server keeps no such
+  // history: error(unimplemented).
+  std::vector<stage_change> stage_history(std::string_view name,
+                                          std::optional<std::int64_t> version = {}) const;
   // The newest version in each stage; of these stages only, when some are given.
   std::vector<model_version> latest_model_versions(
       std::string_view name, const std::vector<model_stage>& stages = {}) const;

@@ -48,7 +48,7 @@ struct lineage_graph {
 
 // The lineage of a store. Cheap to copy, thread safe, keeps the store open. Errors as client, and
 // error(not_found) for an id that is not in the graph, error(invalid_argument) for an empty kind
-// or name.
+// or name; all error(unimplemented) where the store is a server: MLflow has no place for a graph.
 class lineage {
  public:
   // Records a node and returns its id, which is the old one if it is known already.

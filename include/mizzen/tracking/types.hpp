@@ -3,6 +3,7 @@
 // milliseconds since 1970-01-01 UTC, which is what mizzen::unix_millis() returns.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -46,6 +47,14 @@ struct metric {
   std::int64_t step = 0;
   // When it was measured. Absent in what is logged: now. Never absent in what is read.
   std::optional<std::int64_t> timestamp = std::nullopt;
+};
+
+// A part of a metric's history.
+struct history_sample {
+  std::size_t max_points = 320;  // of each run: 1 to 2,500
+  // Only steps from first to last; both or none.
+  std::optional<std::int64_t> first_step = std::nullopt;
+  std::optional<std::int64_t> last_step = std::nullopt;
 };
 
 // A dataset that a run read (or wrote). Identity within an experiment: name and digest.
@@ -107,6 +116,23 @@ struct model_signature {
   std::vector<tensor_spec> outputs = {};
 };
 
+// LoggedModelStatus of MLflow: pending until its files are there.
+enum class logged_model_status { unspecified, pending, ready, failed };
+
+// MLflow's spelling: "UNSPECIFIED", "PENDING", "READY", "FAILED".
+std::string_view to_string(logged_model_status status) noexcept;
+
+// A point that describes a logged model.
+struct model_metric {
+  std::string key = {};
+  double value = 0;
+  std::int64_t step = 0;
+  std::int64_t timestamp = 0;
+  std::string run_id = {};  // that measured it
+  std::string dataset_name = {};
+  std::string dataset_digest = {};
+};
+
 // A model that a run produced, as MLflow 3 keeps it (table logged_models).
 struct logged_model {
   std::string id = {};    // "m-" and 32 hexadecimal digits
@@ -116,6 +142,20 @@ struct logged_model {
   std::string experiment_id = {};
   std::string run_id = {};
   std::int64_t creation_time = 0;
+  string_map tags = {};
+  std::int64_t last_update_time = 0;
+  std::string model_type = {};  // free text, as "classifier"; empty when unknown
+  logged_model_status status = logged_model_status::unspecified;
+  std::string status_message = {};
+  string_map params = {};
+  std::vector<model_metric> metrics = {};
+};
+
+struct logged_model_options {
+  std::string name = "model";  // as model_options::name
+  std::string run_id = {};     // that made it; empty: none
+  std::string model_type = {};
+  string_map params = {};
   string_map tags = {};
 };
 
@@ -154,8 +194,8 @@ struct model_version {
 struct stage_change {
   std::string name = {};  // of the registered model
   std::int64_t version = 0;
-  std::string from = {};
-  std::string to = {};
+  model_stage from = model_stage::none;
+  model_stage to = model_stage::none;
   std::string user = {};
   std::int64_t time = 0;
 };

@@ -90,7 +90,7 @@ TEST(yaml_reader, refuses_the_rest_and_names_the_line) {
 
 // --- event files ---------------------------------------------------------------------------------
 
-class event_files : public testing::Test {
+class event_file_imports : public testing::Test {
  protected:
   // The events of a file with these bytes: "step tag=value", or what is wrong.
   std::vector<std::string> read(const std::string& bytes) {
@@ -129,7 +129,7 @@ class event_files : public testing::Test {
   std::uint64_t passed_over_ = 0;
 };
 
-TEST_F(event_files, are_read_up_to_where_they_are_cut_short) {
+TEST_F(event_file_imports, are_read_up_to_where_they_are_cut_short) {
   std::string head;
   d::append_version_event(head, 1);
   const std::string two = head + scalar(1) + scalar(-2);
@@ -140,7 +140,7 @@ TEST_F(event_files, are_read_up_to_where_they_are_cut_short) {
   }
 }
 
-TEST_F(event_files, lose_only_what_is_damaged) {
+TEST_F(event_file_imports, lose_only_what_is_damaged) {
   const std::string first = scalar(1);
   std::string second = scalar(2);
   second[second.size() - 6] ^= 1;  // the value
@@ -155,7 +155,7 @@ TEST_F(event_files, lose_only_what_is_damaged) {
   EXPECT_THAT(read(odd + scalar(3)), ElementsAre("damaged", "3 a=3.000000"));
 }
 
-TEST_F(event_files, with_large_events_do_not_fill_the_memory) {
+TEST_F(event_file_imports, with_large_events_do_not_fill_the_memory) {
   std::string large;
   d::append_event_frame(large, std::string(d::event_file_reader::largest + 1, 'x'));
   EXPECT_THAT(read(large + scalar(3)), ElementsAre("3 a=3.000000"));

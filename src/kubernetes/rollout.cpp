@@ -5,6 +5,7 @@
 #include <mizzen/core/time.hpp>
 #include <mizzen/kubernetes/api.hpp>
 #include <mizzen/kubernetes/rollout.hpp>
+#include <mizzen/kubernetes/status.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -125,17 +126,24 @@ asio::awaitable<std::int64_t> roll_back(client k8s, std::string name, std::strin
     throw error(errc::failed_precondition, label,
                 "revision " + std::to_string(found->number) + " is what is there already");
   }
-  // The whole template: a merge would leave what the newer one added. The version keeps a change
-  // by somebody else from being overwritten.
+  // The whole template: a merge would leave what the newer one added. The generation keeps a change
+  // by somebody else from being overwritten; it counts those of the spec only, while the version
+  // counts the controller's notes too, of which there are many.
   auto operations = json::array();
-  operations.push_back({{"op", "test"},
-                        {"path", "/metadata/resourceVersion"},
-                        {"value", of.metadata.resource_version}});
+  operations.push_back(
+      {{"op", "test"}, {"path", "/metadata/generation"}, {"value", of.metadata.generation}});
   operations.push_back(
       {{"op", "replace"}, {"path", "/spec/template"}, {"value", to_json_value(found->template_)}});
   const std::int64_t number = found->number;
-  co_await change(std::move(k8s), std::move(name), std::move(namespace_),
-                  kubernetes::patch::json(std::move(operations)));
+  auto changing = change(std::move(k8s), std::move(name), std::move(namespace_),
+                         kubernetes::patch::json(std::move(operations)));
+  try {
+    co_await std::move(changing);
+  } catch (const status_error& e) {
+    if (!is_invalid(e)) throw;
+    throw error(errc::aborted, label,
+                "was changed while it was rolled back: look at it, then roll it back again");
+  }
   co_return number;
 }
 

@@ -69,7 +69,7 @@ class rollout {
 
   // Back to a revision, or to the one before the present (0). Returns the number that it came from.
   // Throws error(not_found) if there is none, error(failed_precondition) while it is paused or if
-  // it is what is there already.
+  // it is what is there already, error(aborted) if somebody changes its spec meanwhile.
   boost::asio::awaitable<std::int64_t> undo(std::int64_t revision = 0) const;
 
   // New pods from the same template, one after the other.

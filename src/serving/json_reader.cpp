@@ -1,30 +1,13 @@
 #include "serving/json_reader.hpp"
 
+#include "core/utf8.hpp"
+
 #include <algorithm>
 
 namespace mizzen::serving::detail {
 namespace {
 
 constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-void append_utf8(std::string& to, unsigned code) {
-  const auto tail = [&](int shift) { to += static_cast<char>(0x80 | ((code >> shift) & 0x3f)); };
-  if (code < 0x80) {
-    to += static_cast<char>(code);
-  } else if (code < 0x800) {
-    to += static_cast<char>(0xc0 | (code >> 6));
-    tail(0);
-  } else if (code < 0x10000) {
-    to += static_cast<char>(0xe0 | (code >> 12));
-    tail(6);
-    tail(0);
-  } else {
-    to += static_cast<char>(0xf0 | (code >> 18));
-    tail(12);
-    tail(6);
-    tail(0);
-  }
-}
 
 }  // namespace
 
@@ -123,7 +106,7 @@ void json_reader::append_escape(std::string& to, std::string_view subject) {
     if (low < 0xdc00 || low > 0xdfff) fail(subject, "half a surrogate pair in a string");
     code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
   }
-  append_utf8(to, code);
+  mizzen::detail::append_utf8(to, code);
 }
 
 unsigned json_reader::hex4(std::string_view subject) {

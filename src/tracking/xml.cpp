@@ -1,5 +1,7 @@
 #include "tracking/xml.hpp"
 
+#include "core/utf8.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <algorithm>
@@ -21,26 +23,6 @@ constexpr std::array<std::pair<std::string_view, char>, 5> entities = {
 
 [[noreturn]] void refuse(std::string_view why) {
   throw error(errc::data_loss, "answer", "it is not XML as expected: " + std::string(why));
-}
-
-void append_utf8(std::string& out, std::uint32_t c) {
-  if (c == 0 || c > 0x10ffff || (c >= 0xd800 && c < 0xe000)) refuse("a character that is none");
-  const auto byte = [&](std::uint32_t value) { out += static_cast<char>(value); };
-  if (c < 0x80) {
-    byte(c);
-  } else if (c < 0x800) {
-    byte(0xc0U | c >> 6U);
-    byte(0x80U | (c & 63U));
-  } else if (c < 0x10000) {
-    byte(0xe0U | c >> 12U);
-    byte(0x80U | (c >> 6U & 63U));
-    byte(0x80U | (c & 63U));
-  } else {
-    byte(0xf0U | c >> 18U);
-    byte(0x80U | (c >> 12U & 63U));
-    byte(0x80U | (c >> 6U & 63U));
-    byte(0x80U | (c & 63U));
-  }
 }
 
 class reader {
@@ -135,7 +117,10 @@ class reader {
         if (failed != std::errc{} || last != digits.data() + digits.size()) {
           refuse("a character that is no number");
         }
-        append_utf8(out, number);
+        if (number == 0 || number > 0x10ffff || (number >= 0xd800 && number < 0xe000)) {
+          refuse("a character that is none");
+        }
+        mizzen::detail::append_utf8(out, number);
         continue;
       }
       const auto* const known =

@@ -1,5 +1,7 @@
 #include "tracking/yaml_reader.hpp"
 
+#include "core/utf8.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <algorithm>
@@ -12,25 +14,6 @@ namespace {
 constexpr std::size_t most_depth = 16;
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
-
-void append_utf8(std::string& to, std::uint32_t code) {
-  const auto add = [&to](std::uint32_t byte) { to += static_cast<char>(byte); };
-  if (code < 0x80) {
-    add(code);
-  } else if (code < 0x800) {
-    add(0xc0U | code >> 6U);
-    add(0x80U | (code & 0x3fU));
-  } else if (code < 0x10000) {
-    add(0xe0U | code >> 12U);
-    add(0x80U | (code >> 6U & 0x3fU));
-    add(0x80U | (code & 0x3fU));
-  } else {
-    add(0xf0U | code >> 18U);
-    add(0x80U | (code >> 12U & 0x3fU));
-    add(0x80U | (code >> 6U & 0x3fU));
-    add(0x80U | (code & 0x3fU));
-  }
-}
 
 class reader {
  public:
@@ -273,7 +256,7 @@ class reader {
     constexpr std::uint32_t codes[] = {0,   7,   8,    9,   10,   11,   12,     13,    27,
                                        '"', '/', '\\', ' ', 0x85, 0xa0, 0x2028, 0x2029};
     if (const auto at = names.find(c); at != std::string_view::npos) {
-      append_utf8(text, codes[at]);
+      mizzen::detail::append_utf8(text, codes[at]);
       return;
     }
     const std::size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
@@ -285,7 +268,7 @@ class reader {
       fail("there is an escape of no character");
     }
     line_.remove_prefix(digits);
-    append_utf8(text, code);
+    mizzen::detail::append_utf8(text, code);
   }
 
   std::string_view text_;  // behind the line at hand

@@ -1,3 +1,5 @@
+#include "core/utf8.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <kubernetes/codec/json_reader.hpp>
@@ -119,7 +121,7 @@ std::string_view json_reader::escaped_string(const char* start, const place& whe
           if (low < 0xDC00 || low >= 0xE000) fail(where, "half of a surrogate pair");
           code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
         }
-        append_utf8(scratch, code);
+        mizzen::detail::append_utf8(scratch, code);
         break;
       }
       default:

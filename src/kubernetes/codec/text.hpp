@@ -38,9 +38,6 @@ inline const char* skip_plain(const char* at, const char* end) noexcept {
 // not well formed.
 std::size_t utf8_size(const char* at, const char* end) noexcept;
 
-// Appends a code point.
-void append_utf8(std::string& out, std::uint32_t code_point);
-
 // Appends a JSON string, quotes included. False, and nothing useful appended, if it is not UTF-8.
 bool append_json_string(std::string_view text, std::string& out);
 

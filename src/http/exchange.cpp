@@ -95,6 +95,7 @@ asio::awaitable<void> exchange::begin(std::shared_ptr<exchange> self) {
 }
 
 void exchange::use_new_connection() {
+  reusable_ = true;
   via_ = std::make_shared<connection>(asio::make_strand(core_->executor));
 }
 

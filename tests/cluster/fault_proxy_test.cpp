@@ -99,14 +99,17 @@ TEST_F(fault_proxy_test, ends_watches_in_good_order) {
 }
 
 TEST_F(fault_proxy_test, closes_after_a_whole_answer_or_before_the_request_is_whole) {
+  int connections = 1;
   for (const char* end : {"close", "reset", "no_notify"}) {
     proxy_->add({.end = end});
     EXPECT_EQ(get(namespaces).status, 200) << end;
+    EXPECT_EQ(proxy_->look().accepted, connections) << end;
     EXPECT_EQ(get(namespaces).status, 200) << end;  // on another connection
+    EXPECT_EQ(proxy_->look().accepted, ++connections) << end;
   }
   proxy_->add({.status = 413, .end = "close", .when = "early"});
   EXPECT_EQ(get(namespaces).status, 413);
-  EXPECT_EQ(proxy_->look().accepted, 4);
+  EXPECT_EQ(proxy_->look().accepted, connections);
 }
 
 TEST_F(fault_proxy_test, goes_silent) {

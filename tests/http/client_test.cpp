@@ -130,6 +130,35 @@ TEST_F(ClientTest, AStaleConnectionIsReplacedForSafeMethodsOnly) {
   EXPECT_EQ(c.get(s.url()).body, "ok");
 }
 
+TEST_F(ClientTest, TheConnectionThatReplacesAStaleOneIsKept) {
+  // The first connection is reset while the second request is being written.
+  scripted_server s([](raw_listener& listener) {
+    {
+      raw_socket c = listener.accept();
+      c.read_until("\r\n\r\n");
+      c.forget();
+      c.send(ok);
+      c.read_until("\r\n\r\n");
+    }
+    raw_socket c = listener.accept();
+    c.read_until("the end");
+    c.forget();
+    c.send(ok);
+    c.read_until("\r\n\r\n");  // a third would not be accepted
+    c.send(ok);
+  });
+  client_options settings;
+  settings.timeout = 20s;
+  blocking_client c(settings);
+  EXPECT_EQ(c.get(s.url()).body, "ok");
+  // More than the kernel takes, so that the write is under way when the reset comes.
+  EXPECT_EQ(
+      c.send({.method = "GET", .url = s.url(), .body = std::string(16U << 20, 'x') + "the end"})
+          .body,
+      "ok");
+  EXPECT_EQ(c.get(s.url()).body, "ok");
+}
+
 TEST_F(ClientTest, AConnectionThatWasClosedWhileIdleIsNotUsed) {
   std::promise<void> closed;
   scripted_server s([&](raw_listener& listener) {

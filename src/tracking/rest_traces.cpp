@@ -2,6 +2,7 @@
 // OTLP over HTTP.
 #include "tracking/rest_backend.hpp"
 #include "tracking/rest_messages.hpp"
+#include "tracking/trace_check.hpp"
 #include "tracking/trace_content.hpp"
 
 #include <mizzen/core/error.hpp>

@@ -2,6 +2,7 @@
 #include "tracking/page_token.hpp"
 #include "tracking/store.hpp"
 #include "tracking/store_rows.hpp"
+#include "tracking/trace_check.hpp"
 #include "tracking/trace_content.hpp"
 #include "tracking/uri.hpp"
 #include "tracking/validate.hpp"

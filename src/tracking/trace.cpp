@@ -1,5 +1,6 @@
 // The handles on spans that are under way.
 #include "tracking/backend.hpp"
+#include "tracking/trace_check.hpp"
 #include "tracking/trace_content.hpp"
 #include "tracking/validate.hpp"
 

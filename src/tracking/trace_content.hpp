@@ -16,14 +16,6 @@ namespace mizzen::tracking::detail {
 // UTF-8.
 std::string python_text(const json& value);
 
-// What may be written: ids and parents that fit together, JSON texts that are JSON, lengths within
-// MLflow's limits. Throws error(invalid_argument) naming the field ("trace.spans[2].parent_id").
-void check_trace(const trace& written);
-void check_trace_id(std::string_view id);
-void check_span_id(std::string_view field, std::string_view id);
-void check_attribute_key(std::string_view key);
-void check_trace_tag(std::string_view key, std::string_view value);
-
 // The column `content`. Reading, here and below, throws error(data_loss), subject "answer.<field>".
 std::string stored_span(const span_record& span, std::string_view trace_id);
 span_record read_stored_span(std::string_view content);

@@ -5,10 +5,13 @@
 
 #include <mizzen/core/error.hpp>
 
+#include <algorithm>
+
 namespace mizzen::tracking::detail {
 namespace {
 
 constexpr std::size_t most_values = 30'000;     // SQLite binds 32,766
+constexpr std::size_t most_kept = 4'000'000;    // rows of a search, 32 MB
 constexpr std::size_t pattern_length = 50'000;  // bytes, SQLite's bound for LIKE
 
 }  // namespace
@@ -20,6 +23,29 @@ std::string sql_text::bound(value held) {
   }
   values_.push_back(std::move(held));
   return "?" + std::to_string(values_.size());
+}
+
+std::vector<std::int64_t> found_rows::read(connection& on, const sql_text& query,
+                                           std::int64_t offset, std::size_t count) {
+  auto row = on.prepare("PRAGMA data_version");
+  const std::int64_t version = row.step() ? row.integer(0) : -1;
+  if (rows_.empty() || version != version_ || !(query == query_)) {
+    rows_.clear();
+    // A first page is mostly the only one: SQLite then sorts no more than is asked for.
+    const bool whole = offset > 0;
+    query.run(
+        on, [&](statement& found) { rows_.push_back(found.integer(0)); },
+        whole ? "" : " LIMIT " + std::to_string(count));
+    if (!whole) return std::exchange(rows_, {});
+    query_ = query;
+    version_ = version;
+  }
+  const std::size_t from = std::min(static_cast<std::size_t>(offset), rows_.size());
+  const std::size_t to = std::min(from + count, rows_.size());
+  std::vector<std::int64_t> part(rows_.begin() + static_cast<std::ptrdiff_t>(from),
+                                 rows_.begin() + static_cast<std::ptrdiff_t>(to));
+  if (rows_.size() > most_kept) rows_ = {};
+  return part;
 }
 
 std::string comparison(sql_text& sql, const std::string& column, const clause& c) {

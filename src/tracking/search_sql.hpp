@@ -32,10 +32,10 @@ class sql_text {
   // The name of the parameter that stands for this value.
   std::string bound(value held);
 
-  // Runs it and gives each row to `take`.
+  // Runs it, with `end` behind it, and gives each row to `take`.
   template <typename Take>
-  void run(connection& on, Take&& take) const {
-    const connection::once prepared(on, text_);
+  void run(connection& on, Take&& take, std::string_view end = {}) const {
+    const connection::once prepared(on, text_ + std::string(end));
     statement row = prepared.use();
     for (std::size_t i = 0; i < values_.size(); ++i) {
       const int index = static_cast<int>(i) + 1;
@@ -50,9 +50,26 @@ class sql_text {
     while (row.step()) take(row);
   }
 
+  friend bool operator==(const sql_text&, const sql_text&) = default;
+
  private:
   std::string text_;
   std::vector<value> values_;
+};
+
+// What a search has found, in its order, kept for its further pages as long as nothing is written:
+// they need not search again. Not thread safe.
+class found_rows {
+ public:
+  // The integers that the query gives in its first column, from the offset on. Within a
+  // transaction.
+  std::vector<std::int64_t> read(connection& on, const sql_text& query, std::int64_t offset,
+                                 std::size_t count);
+
+ private:
+  sql_text query_;
+  std::int64_t version_ = -1;  // SQLite's number of the last change by another connection
+  std::vector<std::int64_t> rows_;
 };
 
 // `column <op> value`.

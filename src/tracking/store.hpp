@@ -3,6 +3,7 @@
 
 #include "tracking/artifact_stores.hpp"
 #include "tracking/backend.hpp"
+#include "tracking/search_sql.hpp"
 #include "tracking/sqlite.hpp"
 
 #include <mizzen/tracking/client.hpp>
@@ -218,6 +219,7 @@ class store final : public backend {
   std::unique_ptr<connection> drainer_;  // of log_points, under the writers' lock; made when needed
   std::mutex reader_mutex_;
   std::unique_ptr<connection> reader_;
+  found_rows found_runs_;  // of the last search, under the readers' lock
   artifact_stores artifact_stores_;
 };
 

@@ -459,6 +459,57 @@ TEST_F(tracked_run, runs_are_searched) {
                client_.search_runs({.experiment_ids = {"' OR 1=1 --"}}));
 }
 
+// Pages after the first come from what the search has found, unless something was written since.
+TEST_F(tracked_run, pages_of_a_search_are_those_of_the_store_as_it_is) {
+  std::vector<std::string> made;
+  for (int i = 0; i < 7; ++i) {
+    auto one = client_.start_run("pages", {.params = {{"p", std::to_string(i)}}, .start_time = i});
+    made.push_back(one.id());
+    one.finish();
+  }
+  run_query query{.filter = "params.p LIKE '%'", .order_by = {"start_time ASC"}, .max_results = 2};
+  const auto next = [&] {
+    const auto found = client_.search_runs(query);
+    query.page_token = found.next_page_token;
+    return ids(found);
+  };
+  EXPECT_THAT(next(), ElementsAre(made[0], made[1]));
+  EXPECT_THAT(next(), ElementsAre(made[2], made[3]));
+  const std::string behind_the_second = query.page_token;
+  EXPECT_THAT(next(), ElementsAre(made[4], made[5]));
+  EXPECT_THAT(next(), ElementsAre(made[6]));
+  EXPECT_EQ(query.page_token, "");
+
+  query.page_token = behind_the_second;
+  client_.delete_run(made[0]);
+  EXPECT_THAT(next(), ElementsAre(made[5], made[6])) << "one place on, as the first is gone";
+  client{client_options{.uri = db_}}.restore_run(made[0]);  // by another client
+  query.page_token = behind_the_second;
+  EXPECT_THAT(next(), ElementsAre(made[4], made[5]));
+  query.page_token = behind_the_second;
+  query.filter = "params.p = '6'";
+  EXPECT_THAT(next(), IsEmpty()) << "another search";
+}
+
+// Keys that most runs have are looked for by going through the table, the others by the index.
+TEST_F(tracked_run, searches_find_common_keys_and_rare_ones) {
+  std::vector<std::string> made;
+  for (int i = 0; i < 30; ++i) {
+    auto one =
+        client_.start_run("keys", {.params = {{"common", std::to_string(i % 3)}}, .start_time = i});
+    if (i == 4 || i == 20) one.log_param("rare", std::to_string(i));
+    made.push_back(one.id());
+    one.finish();
+  }
+  const auto found = [&](const char* filter) {
+    return ids(client_.search_runs({.filter = filter, .order_by = {"start_time ASC"}}));
+  };
+  EXPECT_EQ(found("params.common = '1'").size(), 10U);
+  EXPECT_THAT(found("params.rare = '20'"), ElementsAre(made[20]));
+  EXPECT_THAT(found("params.rare LIKE '%' AND params.common = '1'"), ElementsAre(made[4]));
+  EXPECT_THAT(found("params.none = '1'"), IsEmpty());
+}
+
 TEST(run_status, reads_what_it_writes) {
   for (const run_status status : {run_status::running, run_status::scheduled, run_status::finished,
                                   run_status::failed, run_status::killed}) {

@@ -1,71 +1,55 @@
-"""The ONNX conformance suite (onnx.backend.test's node cases) on the operators the CPU computes."""
-import collections
+"""The standard's own tests of operators: every case is right, or refused as unimplemented."""
+import pathlib
+import re
 
-import mizzen
+import conformance
+import mizzen.onnx_backend
 import numpy as np
 import onnx
-from mizzen.inference import Session
-from onnx.backend.test.case.node import collect_testcases
+import pytest
 
-# Arithmetic of the CPU device: every case of these must pass, but for what REFUSED says. (Operators
-# whose cases all ask for an operator set beyond the newest supported one are not listed.)
-OPERATORS = set(
-    """Abs Acos Acosh Add Asin Asinh Atan Atanh AveragePool BatchNormalization Ceil Clip Conv
-    ConvTranspose Cos Cosh Div Elu Erf Exp Floor Gelu Gemm GlobalAveragePool GlobalMaxPool HardSigmoid
-    HardSwish InstanceNormalization LayerNormalization LeakyRelu Log LogSoftmax MatMul Max MaxPool Mean
-    Min Mish Mul Neg PRelu Pow RMSNormalization Reciprocal ReduceL1 ReduceL2 
-    ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Round Selu
-    Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu""".split()
-)
-# Answers that are right for a case beyond what the device has: it must say so, never compute wrongly.
-REFUSED = (
-    "for one and two spatial dimensions",
-    "training_mode",
-    "has no kernel for",
-    "has kernels for weights of rank 3 and 4",
-    "operator set",
-    "other broadcasts are not supported",
-)
+DOCUMENT = pathlib.Path(__file__).parents[2] / "docs" / "inference" / "conformance.md"
 
 
-def to_array(value: object) -> np.ndarray:
-    return onnx.numpy_helper.to_array(value) if isinstance(value, onnx.TensorProto) else np.asarray(value)
-
-
-def check(case: object) -> None:
-    for inputs, outputs in case.data_sets:
-        names = [value.name for value in case.model.graph.input]
-        arrays = {name: to_array(value) for name, value in zip(names, inputs)}
-        model = onnx.ModelProto()
-        model.CopyFrom(case.model)
-        if "axes" in arrays:
-            # Shapes that depend on data are not supported: axes are a constant in every real model.
-            constant = onnx.numpy_helper.from_array(arrays.pop("axes"), "axes")
-            model.graph.initializer.append(constant)
-            del model.graph.input[names.index("axes")]
-        got = Session(model.SerializeToString(), threads=1).run(arrays)
-        for info, want in zip(case.model.graph.output, outputs):
-            want = to_array(want)
-            assert got[info.name].dtype == want.dtype
-            assert got[info.name].shape == want.shape
-            np.testing.assert_allclose(got[info.name], want, rtol=max(case.rtol, 1e-5), atol=1e-6)
+def documented(row: str) -> int:
+    """How many cases of a row of the document Mizzen passes."""
+    found = re.search(rf"^\| \*\*{row}\*\* \| \d+ \| (\d+) ", DOCUMENT.read_text(), re.MULTILINE)
+    assert found, f"{DOCUMENT.name} has no row '{row}'"
+    return int(found[1])
 
 
 def test_node_cases() -> None:
-    passed: collections.Counter = collections.Counter()
-    failed = []
-    for case in collect_testcases(None):
-        nodes = case.model.graph.node
-        if len(nodes) != 1 or nodes[0].op_type not in OPERATORS or nodes[0].domain:
-            continue
-        try:
-            check(case)
-            passed[nodes[0].op_type] += 1
-        except mizzen.Error as refusal:
-            if not any(reason in str(refusal) for reason in REFUSED):
-                failed.append(f"{case.name}: {refusal}")
-        except AssertionError as difference:
-            failed.append(f"{case.name}: {difference}")
+    results = conformance.run("mizzen")
+    failed = [f"{each.case}: {each.reason}" for each in results if each.status == "failed"]
     assert not failed, "\n".join(failed)
-    assert OPERATORS - set(passed) == set(), "operators of which no case passed"
-    print(f"{sum(passed.values())} cases of {len(passed)} operators passed")
+    old = [each for each in results if each.opset < conformance.FIRST_NEW_OPSET]
+    new = [each for each in results if each.opset >= conformance.FIRST_NEW_OPSET]
+    print(conformance.table({"mizzen": results}))
+    # What the document promises.
+    assert conformance.count(old)["passed"] >= documented("below 27")
+    assert conformance.count(new)["passed"] >= documented("27 and above")
+
+
+def test_backend_by_name_and_by_order() -> None:
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    node = onnx.helper.make_node("Sub", ["a", "b"], ["c"])
+    (difference,) = mizzen.onnx_backend.run_node(node, [x, np.ones_like(x)], opset_version=14)
+    np.testing.assert_array_equal(difference, x - 1)
+
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [node],
+        "difference",
+        [value("a", onnx.TensorProto.FLOAT, ["n", 3]), value("b", onnx.TensorProto.FLOAT, ["n", 3])],
+        [value("c", onnx.TensorProto.FLOAT, ["n", 3])],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 14)])
+    prepared = mizzen.onnx_backend.prepare(model)
+    np.testing.assert_array_equal(prepared.run({"b": np.ones_like(x), "a": x})[0], x - 1)
+    with pytest.raises(ValueError, match="3 inputs given; the model has 2: a, b"):
+        prepared.run([x, x, x])
+
+
+def test_backend_names_devices_as_onnx_does() -> None:
+    assert mizzen.onnx_backend.supports_device("CPU")
+    assert not mizzen.onnx_backend.supports_device("TPU")

@@ -4,11 +4,14 @@
 
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,16 +20,56 @@ namespace {
 
 using inference::element_type;
 
-// Types that NumPy knows only through ml_dtypes, which gives them the same names.
-constexpr element_type extended_types[] = {
-    element_type::bfloat16,    element_type::float8_e4m3fn,   element_type::float8_e4m3fnuz,
-    element_type::float8_e5m2, element_type::float8_e5m2fnuz,
+// Types that NumPy knows only through ml_dtypes, by the names that it gives them. There, those of
+// fewer than 8 bits have a byte for each element.
+struct extended_type {
+  element_type type;
+  std::string_view name;
 };
+constexpr extended_type extended_types[] = {
+    {element_type::bfloat16, "bfloat16"},
+    {element_type::float8_e4m3fn, "float8_e4m3fn"},
+    {element_type::float8_e4m3fnuz, "float8_e4m3fnuz"},
+    {element_type::float8_e5m2, "float8_e5m2"},
+    {element_type::float8_e5m2fnuz, "float8_e5m2fnuz"},
+    {element_type::float8_e8m0, "float8_e8m0fnu"},
+    {element_type::float4_e2m1, "float4_e2m1fn"},
+    {element_type::int4, "int4"},
+    {element_type::uint4, "uint4"},
+    {element_type::int2, "int2"},
+    {element_type::uint2, "uint2"},
+};
+
+bool is_signed(element_type type) {
+  return type == element_type::int4 || type == element_type::int2;
+}
+
+// The first element lies in the lowest bits of a byte.
+void pack(std::span<const std::uint8_t> from, element_type type, std::span<std::byte> to) {
+  const std::size_t bits = bit_width(type);
+  const std::size_t each = 8 / bits;
+  const unsigned mask = (1U << bits) - 1;
+  std::fill(to.begin(), to.end(), std::byte{0});
+  for (std::size_t i = 0; i < from.size(); ++i) {
+    to[i / each] |= static_cast<std::byte>((from[i] & mask) << (i % each * bits));
+  }
+}
+
+void unpack(std::span<const std::byte> from, element_type type, std::span<std::uint8_t> to) {
+  const std::size_t bits = bit_width(type);
+  const std::size_t each = 8 / bits;
+  const unsigned mask = (1U << bits) - 1;
+  const unsigned sign = is_signed(type) ? 1U << (bits - 1) : 0;
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    const unsigned value = (std::to_integer<unsigned>(from[i / each]) >> (i % each * bits)) & mask;
+    to[i] = static_cast<std::uint8_t>((value ^ sign) - sign);
+  }
+}
 
 std::optional<element_type> type_of(const py::dtype& dtype) {
   const auto name = py::str(dtype.attr("name")).cast<std::string>();
-  for (const auto type : extended_types) {
-    if (name == to_string(type)) return type;
+  for (const auto& extended : extended_types) {
+    if (name == extended.name) return extended.type;
   }
   const auto bytes = dtype.itemsize();
   switch (dtype.kind()) {
@@ -65,17 +108,18 @@ std::optional<element_type> type_of(const py::dtype& dtype) {
 
 py::dtype dtype_of(element_type type, std::string_view subject) {
   const std::string name(to_string(type));
-  for (const auto extended : extended_types) {
-    if (type != extended) continue;
+  for (const auto& extended : extended_types) {
+    if (type != extended.type) continue;
     try {
-      return py::dtype::from_args(py::module_::import("ml_dtypes").attr(name.c_str()));
+      return py::dtype::from_args(
+          py::module_::import("ml_dtypes").attr(std::string(extended.name).c_str()));
     } catch (const py::error_already_set&) {
       throw error(errc::unimplemented, subject,
                   "NumPy has no " + name + "; pip install ml_dtypes gives it one");
     }
   }
   if (type == element_type::string) return py::dtype("O");
-  if (type == element_type::undefined || bit_width(type) < 8) {
+  if (type == element_type::undefined) {
     throw error(errc::unimplemented, subject,
                 name + " has no NumPy type; add a Cast to the model's edge");
   }
@@ -140,6 +184,12 @@ input_tensor to_tensor(const py::handle& object, element_type expected, std::str
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(array.data()),
                                          static_cast<std::size_t>(array.nbytes()));
   auto shape = shape_of(array);
+  if (bit_width(*type) < 8) {
+    input_tensor result{tensor(*type, std::move(shape)), py::array()};
+    pack({static_cast<const std::uint8_t*>(array.data()), bytes.size()}, *type,
+         result.value.mutable_bytes());
+    return result;
+  }
   return {tensor::view(*type, bytes, std::move(shape)), std::move(array)};
 }
 
@@ -157,6 +207,13 @@ py::object to_array(tensor value, std::string_view subject) {
     const auto array = py::module_::import("numpy").attr("empty")(texts.size(), dtype);
     array[py::slice(py::none(), py::none(), py::none())] = flat;
     return array.attr("reshape")(py::cast(value.shape()));
+  }
+
+  if (bit_width(value.type()) < 8) {
+    py::array array(dtype, value.shape());
+    unpack(std::as_const(value).bytes(), value.type(),
+           {static_cast<std::uint8_t*>(array.mutable_data()), value.size()});
+    return std::move(array);
   }
 
   const auto shape = value.shape();

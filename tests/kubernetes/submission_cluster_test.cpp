@@ -1,5 +1,6 @@
 // Submissions, explanations and rollouts against the real control plane.
 #include "cluster/cluster.hpp"
+#include "cluster/fault_proxy.hpp"
 #include "scratch.hpp"
 
 #include <mizzen/core/error.hpp>
@@ -10,6 +11,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <future>
 #include <thread>
 
 namespace mizzen::kubernetes {
@@ -341,6 +344,37 @@ TEST_F(submission_test, a_deployment_rolls_forth_and_back) {
   run(rolling.pause());
   EXPECT_EQ(code_of([&] { run(rolling.undo()); }), errc::failed_precondition);
   run(rolling.resume());
+}
+
+TEST_F(submission_test, undoing_a_rollout_leaves_somebody_elses_change_alone) {
+  api<apps_v1::deployment> deployments(k8s(), ns());
+  auto web = deployment{"web"}.in_namespace(ns()).image("web:1");
+  run(deployments.apply(web.build()));
+  const rollout_wait_options patient{.cancel = {.token = {}, .deadline = deadline::after(60s)}};
+  EXPECT_EQ(run(rollout(k8s(), "web", ns()).wait(patient)).state, rollout_state::complete);
+  run(deployments.apply(web.image("web:2").build()));
+  EXPECT_EQ(run(rollout(k8s(), "web", ns()).wait(patient)).state, rollout_state::complete);
+
+  // It has read the Deployment, and is held up before it writes.
+  mizzen::test::fault_proxy proxy(cluster());
+  proxy.add({.method = "GET", .target = "/replicasets", .delay = 2s});
+  auto undone = std::async(std::launch::async, [&] {
+    kubernetes::blocking slow(config::from_file(proxy.kubeconfig()));
+    return code_of([&] { slow.run(rollout(slow.client(), "web", ns()).undo()); });
+  });
+  const auto read = [&] {
+    const auto seen = proxy.look();
+    return std::any_of(seen.requests.begin(), seen.requests.end(), [](const auto& each) {
+      return each.target.find("/replicasets") != std::string::npos;
+    });
+  };
+  const auto until = deadline::after(60s);
+  while (!read() && !until.expired()) std::this_thread::sleep_for(10ms);
+  proxy.freeze();
+  run(deployments.apply(web.image("web:3").build()));
+  proxy.freeze(false);
+  EXPECT_EQ(undone.get(), errc::aborted);
+  EXPECT_EQ(run(deployments.get("web")).spec.template_.spec.containers[0].image, "web:3");
 }
 
 TEST_F(submission_test, a_rollout_that_stands_still_fails_with_its_reason) {

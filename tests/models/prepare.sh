@@ -1,20 +1,24 @@
 #!/usr/bin/env bash
 # Prints a folder of test models, making it first where needed:
 #   prepare.sh models      real models (models.py)
+#   prepare.sh standard    standard networks with seeded weights, for benchmarks (standard.py)
 #   prepare.sh nodes       the onnx package's own tests of each operator (node_cases.py)
 # It lives under ~/.cache/mizzen/models, named by what it is made from. Safe to call from several
 # processes at once.
 set -euo pipefail
-kind=${1:?usage: prepare.sh models|nodes}
+kind=${1:?usage: prepare.sh models|standard|nodes}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case $kind in
   models) script=models.py ;;
+  standard) script=standard.py ;;
   nodes) script=node_cases.py ;;
   *) echo "prepare.sh: no such kind: $kind" >&2; exit 2 ;;
 esac
 cache=${MIZZEN_CACHE:-$HOME/.cache/mizzen}
 mkdir -p "$cache/models"
-hash=$(cat "$here/$script" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)
+sources=("$here/$script")
+[ "$kind" != standard ] || sources+=("$here/models.py")
+hash=$(cat "${sources[@]}" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)
 folder="$cache/models/$kind-$hash"
 exec 9>"$cache/models/.$kind.lock"
 flock 9

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# venv: engines
+"""Inference on the CPU against ONNX Runtime and OpenVINO: time of a run, of loading, and peak memory.
+
+All engines run the same model file on the same arrays through their Python modules, with the same number of
+threads; their turns alternate. Before it is timed, an engine's answer is compared with ONNX Runtime's. Loading and
+memory are those of a process that loads the model and runs it once.
+
+    MIZZEN_BENCH_SECONDS (default 4)   how long each model is measured for each number of threads
+    MIZZEN_BENCH_ONLY                  names of models, as in "resnet50 minilm"
+
+usage: inference.compare.py BUILD_FOLDER RESULT_FILE    (benchmarks/run.sh calls it)
+"""
+import json
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from record import Records
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SECONDS = float(os.environ.get("MIZZEN_BENCH_SECONDS", "4"))
+ONLY = os.environ.get("MIZZEN_BENCH_ONLY", "").split()
+# What is run: the folder that tests/models/prepare.sh makes, the model in it, and what of its inputs is asked for.
+CASES = (
+    ("standard", "resnet50", {}),
+    ("standard", "mobilenet_v2", {}),
+    ("models", "minilm", {"length": 128}),
+    ("standard", "bert_base", {}),
+    ("models", "ppocrv4_det", {"image": (1, 3, 640, 640)}),
+    ("models", "ppocrv4_rec", {}),
+    ("models", "magika", {}),
+    ("models", "digits", {}),
+    ("standard", "unet3d", {}),
+)
+Run = Callable[[], dict[str, np.ndarray]]
+
+
+def mizzen_run(path: str, inputs: dict[str, np.ndarray], threads: int) -> Run:
+    from mizzen.inference import Session
+
+    session = Session(path, threads=threads)
+    return lambda: session.run(inputs)
+
+
+def onnxruntime_run(path: str, inputs: dict[str, np.ndarray], threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_outputs()]
+    return lambda: dict(zip(names, session.run(names, inputs)))
+
+
+def openvino_run(path: str, inputs: dict[str, np.ndarray], threads: int) -> Run:
+    import openvino
+
+    core = openvino.Core()
+    settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    request = compiled.create_infer_request()
+    names = [each.get_any_name() for each in compiled.outputs]
+
+    def run() -> dict[str, np.ndarray]:
+        answer = request.infer(inputs, share_inputs=True, share_outputs=True)
+        return {name: answer[i] for i, name in enumerate(names)}
+
+    return run
+
+
+ENGINES = {"Mizzen": mizzen_run, "ONNX Runtime": onnxruntime_run, "OpenVINO": openvino_run}
+
+
+def model_of(kind: str, name: str, wanted: dict[str, Any]) -> tuple[str, dict[str, np.ndarray]]:
+    prepared = subprocess.run([ROOT / "tests/models/prepare.sh", kind], check=True, stdout=subprocess.PIPE, text=True)
+    folder = pathlib.Path(prepared.stdout.strip()) / name
+    random = np.random.default_rng(5)
+    inputs = {}
+    for line in (folder / "cases.txt").read_text().splitlines():
+        case, role, file, array = line.split("\t")
+        if case == "0" and role == "input":
+            inputs[array] = np.load(folder / file)
+    if "length" in wanted:
+        ids = random.integers(1000, 30000, (1, wanted["length"]))
+        inputs = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+    if "image" in wanted:
+        inputs = {next(iter(inputs)): random.normal(0, 1, wanted["image"]).astype(np.float32)}
+    return str(folder / "model.onnx"), inputs
+
+
+def agree(name: str, answers: dict[str, dict[str, np.ndarray]]) -> None:
+    reference = answers["ONNX Runtime"]
+    for engine, answer in answers.items():
+        for output, expected in reference.items():
+            if expected.dtype.kind == "f":
+                scale = float(np.abs(expected).max()) or 1.0
+                off = float(np.abs(answer[output] - expected).max()) / scale
+                if not off < 2e-3:
+                    sys.exit(f"{name}: {engine}'s output '{output}' is off by {off:.2g} of the greatest value")
+
+
+def once(engine: str, path: str, inputs_file: str, threads: int) -> None:
+    """In a process of its own: what loading takes, and the memory of it and of a run."""
+    inputs = dict(np.load(inputs_file))
+    __import__({"Mizzen": "mizzen", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}[engine])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    start = time.perf_counter()
+    run = ENGINES[engine](path, inputs, threads)
+    loaded = time.perf_counter() - start
+    run()
+    print(json.dumps({"load": loaded, "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
+
+
+def loads(path: str, inputs: dict[str, np.ndarray], scratch: str) -> dict[str, list[dict[str, float]]]:
+    np.savez(scratch, **inputs)
+    found: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
+    for _ in range(3):
+        for engine in ENGINES:
+            command = [sys.executable, __file__, "--once", engine, path, scratch]
+            found[engine].append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
+    return found
+
+
+def compare(records: Records, kind: str, name: str, wanted: dict[str, Any], scratch: str) -> None:
+    path, inputs = model_of(kind, name, wanted)
+    shape = ", ".join(f"{key} {list(value.shape)}" for key, value in list(inputs.items())[:1])
+    for threads in (1, 2):
+        runs = {engine: start(path, inputs, threads) for engine, start in ENGINES.items()}
+        agree(name, {engine: {key: np.array(value) for key, value in run().items()} for engine, run in runs.items()})
+        times: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+        until = time.perf_counter() + SECONDS
+        order = list(runs)
+        while time.perf_counter() < until or len(times["Mizzen"]) < 5:
+            order.append(order.pop(0))  # nobody always runs after the same other
+            for engine in order:
+                start = time.perf_counter()
+                runs[engine]()
+                times[engine].append(time.perf_counter() - start)
+        case = f"{name}, {shape}, {threads} thread{'s' if threads > 1 else ''}"
+        for peer in ("ONNX Runtime", "OpenVINO"):
+            records.add_times(case, "ms", times["Mizzen"], peer, times[peer], 1e3)
+    found = loads(path, inputs, scratch)
+    for peer in ("ONNX Runtime", "OpenVINO"):
+        for metric, unit, scale in (("load", "ms", 1e3), ("memory", "MiB", 1)):
+            records.add(name, metric, unit, statistics.median(each[metric] for each in found["Mizzen"]) * scale, peer,
+                        statistics.median(each[metric] for each in found[peer]) * scale)
+
+
+def main() -> None:
+    if sys.argv[1] == "--once":
+        return once(*sys.argv[2:5], threads=1)
+    import tempfile
+
+    records = Records()
+    with tempfile.TemporaryDirectory() as folder:
+        for kind, name, wanted in CASES:
+            if not ONLY or name in ONLY:
+                compare(records, kind, name, wanted, f"{folder}/inputs.npz")
+    records.write(sys.argv[2])
+
+
+main()

@@ -1,10 +1,12 @@
 // The node tests of the onnx package: every case is either right or refused as unimplemented.
+#include "inference/cpu/kernels/elements.hpp"
 #include "model_cases.hpp"
 
 #include <mizzen/inference.hpp>
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
@@ -54,11 +56,18 @@ double number(const tensor& t, std::size_t i) {
       return at<std::uint32_t>(t, i);
     case element_type::uint64:
       return at<std::uint64_t>(t, i);
-    case element_type::float16:
-      return t.data<float16>()[i].bits;
     default:
-      throw std::runtime_error("type " + std::string(to_string(t.type())));
+      if (!detail::cpu::has_elements(t.type())) {
+        throw std::runtime_error("type " + std::string(to_string(t.type())));
+      }
+      return detail::cpu::element_at(t.bytes().data(), t.type(), i);
   }
+}
+
+double epsilon_of(element_type type) {
+  if (type == element_type::float16) return 0x1p-10;
+  if (type == element_type::bfloat16) return 0x1p-7;
+  return type == element_type::float32 ? 0x1p-23 : 0;
 }
 
 // Empty if equal within the tolerance of the case, else what differs.
@@ -67,14 +76,31 @@ std::string difference(const tensor& actual, const tensor& expected, const test_
   if (actual.shape() != expected.shape()) {
     return "shape " + to_string(actual.shape()) + " instead of " + to_string(expected.shape());
   }
+  // Answers computed in their own precision carry its rounding noise where they cancel out.
+  double largest = 0;
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const double b = std::abs(number(expected, i));
+    if (std::isfinite(b)) largest = std::max(largest, b);
+  }
+  const double noise = 4 * epsilon_of(expected.type()) * largest;
   for (std::size_t i = 0; i < actual.size(); ++i) {
     const double a = number(actual, i);
     const double b = number(expected, i);
     if (a == b || (std::isnan(a) && std::isnan(b))) continue;
-    if (!(std::abs(a - b) <= c.absolute + c.relative * std::abs(b))) {
+    if (!(std::abs(a - b) <= std::max(c.absolute, noise) + c.relative * std::abs(b))) {
       return "element " + std::to_string(i) + ": " + std::to_string(a) + " instead of " +
              std::to_string(b);
     }
+  }
+  return {};
+}
+
+// The cases of Bernoulli were drawn without a seed: what can be asked is that all are 0 or 1.
+std::string difference_of_draws(const tensor& actual, const tensor& expected) {
+  if (actual.type() != expected.type() || actual.shape() != expected.shape())
+    return "type or shape";
+  for (std::size_t i = 0; i < actual.size(); ++i) {
+    if (const double a = number(actual, i); a != 0 && a != 1) return std::to_string(a);
   }
   return {};
 }
@@ -96,7 +122,9 @@ TEST(onnx_nodes, are_right_or_refused) {
       const auto outputs = s.run(cases.at(0).inputs);
       std::string off;
       for (const auto& [name, expected] : cases[0].outputs) {
-        const std::string found = difference(outputs.at(name), expected, cases[0]);
+        const bool drawn = path.filename().string().starts_with("test_bernoulli");
+        const std::string found = drawn ? difference_of_draws(outputs.at(name), expected)
+                                        : difference(outputs.at(name), expected, cases[0]);
         if (!found.empty()) off = name + ": " + found;
       }
       if (off.empty()) {

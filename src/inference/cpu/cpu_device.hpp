@@ -12,7 +12,9 @@ class cpu_device final : public device {
   explicit cpu_device(unsigned threads);
 
   std::string name() const override { return "cpu"; }
-  bool supports(const node& n) const override { return registry_.find(n) != nullptr; }
+  bool supports(const node& n) const override {
+    return registry_.find(n) != nullptr || registry_.find_plain(n) != nullptr;
+  }
   bool accepts_post_op(const compile_context& context, const post_op& op) const override;
   std::unique_ptr<kernel> compile(const compile_context& context) const override;
   thread_pool& pool() override { return pool_; }

@@ -14,9 +14,18 @@ void op_registry::add(std::string_view op_type, op_definition definition, std::i
   entries_[key_of(domain, op_type)].push_back({first, last, definition});
 }
 
-const op_definition* op_registry::find(const node& n) const {
-  const auto found = entries_.find(key_of(n.domain, n.op_type));
-  if (found == entries_.end()) return nullptr;
+void op_registry::add_plain(std::string_view op_type, op_definition definition, std::int64_t first,
+                            std::int64_t last, std::string_view domain) {
+  plain_[key_of(domain, op_type)].push_back({first, last, definition});
+}
+
+const op_definition* op_registry::find(const node& n) const { return find_in(entries_, n); }
+
+const op_definition* op_registry::find_plain(const node& n) const { return find_in(plain_, n); }
+
+const op_definition* op_registry::find_in(const table& entries, const node& n) {
+  const auto found = entries.find(key_of(n.domain, n.op_type));
+  if (found == entries.end()) return nullptr;
   for (auto it = found->second.rbegin(); it != found->second.rend(); ++it) {
     if (it->first <= n.opset && n.opset <= it->last) return &it->definition;
   }

@@ -25,15 +25,25 @@ class op_registry {
   void add(std::string_view op_type, op_definition definition, std::int64_t first = 1,
            std::int64_t last = any_opset, std::string_view domain = "");
 
+  // The same for a plain operator, which takes the nodes that the one above refuses
+  // (cpu/ops/plain.hpp).
+  void add_plain(std::string_view op_type, op_definition definition, std::int64_t first = 1,
+                 std::int64_t last = any_opset, std::string_view domain = "");
+
   // null when there is none.
   const op_definition* find(const node& n) const;
+  const op_definition* find_plain(const node& n) const;
 
  private:
   struct entry {
     std::int64_t first, last;
     op_definition definition;
   };
-  std::map<std::string, std::vector<entry>, std::less<>> entries_;  // by "domain:op_type"
+  using table = std::map<std::string, std::vector<entry>, std::less<>>;  // by "domain:op_type"
+  static const op_definition* find_in(const table& entries, const node& n);
+
+  table entries_;
+  table plain_;
 };
 
 }  // namespace mizzen::inference::detail

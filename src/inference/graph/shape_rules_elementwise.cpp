@@ -59,6 +59,14 @@ void cast(infer_context& c) {
   c.set(0, to, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
 }
 
+void bit_cast(infer_context& c) {
+  cast(c);
+  const auto to = static_cast<element_type>(c.attributes().require_int("to"));
+  if (c.type(0) != element_type::undefined && bit_width(to) != bit_width(c.type(0))) {
+    c.fail("its types differ in width");
+  }
+}
+
 void cast_like(infer_context& c) {
   c.set(0, c.type(1), c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
 }
@@ -97,6 +105,8 @@ void add_elementwise_rules(shape_rule_table& table) {
   table["Clip"] = {1, 3, 1, clip};
   table["Cast"] = {1, 1, 1, cast};
   table["CastLike"] = {2, 2, 1, cast_like};
+  table["BitCast"] = {1, 1, 1, bit_cast};
+  table["CumProd"] = {2, 2, 1, same_as_first};
   table["CumSum"] = {2, 2, 1, same_as_first};
   table["Trilu"] = {1, 2, 1, same_as_first};
   table["Dropout"] = {1, 3, 2, dropout};

@@ -85,22 +85,153 @@ grouped_window convolution_window(infer_context& c, const dims& x, const dims& w
   return {std::move(win), group};
 }
 
-void conv(infer_context& c) {
-  c.same_type({0, 1, 2});
-  const dims* x = c.shape(0);
-  const dims* w = c.shape(1);
-  if (x == nullptr || w == nullptr) return c.set(0, c.type(0));
+// Of a convolution: inputs x, w and bias by their number.
+std::optional<dims> conv_shape(infer_context& c, std::size_t xi, std::size_t wi, std::size_t bi) {
+  const dims* x = c.shape(xi);
+  const dims* w = c.shape(wi);
+  if (x == nullptr || w == nullptr) return std::nullopt;
   const auto [win, group] = convolution_window(c, *x, *w);
   const std::size_t spatial = x->size() - 2;
   if ((*w)[0] >= 0 && (*w)[0] % group != 0) c.fail("group does not divide the output channels");
   if ((*w)[1] >= 0) c.merge((*x)[1], dim_mul((*w)[1], group), "channels of input and weights");
-  if (const dims* b = c.shape(2)) {
-    c.rank_is(2, 1);
+  if (const dims* b = c.shape(bi)) {
+    c.rank_is(bi, 1);
     c.merge((*b)[0], (*w)[0], "lengths of bias and output channels");
   }
   dims out{(*x)[0], (*w)[0]};
   for (std::size_t i = 0; i < spatial; ++i) {
     out.push_back(window_output(c, win, i, (*x)[i + 2], false));
+  }
+  return out;
+}
+
+void conv(infer_context& c) {
+  c.same_type({0, 1, 2});
+  c.set(0, c.type(0), conv_shape(c, 0, 1, 2));
+}
+
+// A scale or zero point: one number, or one for each of `channels`.
+void one_or_per_channel(infer_context& c, std::size_t i, std::int64_t channels) {
+  const dims* s = c.shape(i);
+  if (s == nullptr || dim_product(*s) == 1) return;
+  c.rank_is(i, 1);
+  c.merge((*s)[0], channels, "channels and the length of input " + std::to_string(i));
+}
+
+void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
+  for (const std::size_t i : inputs) {
+    const dims* s = c.shape(i);
+    if (s != nullptr && dim_product(*s) != 1 && dim_product(*s) != unknown_dim) {
+      c.fail("input " + std::to_string(i) + " must be one number");
+    }
+  }
+}
+
+constexpr std::size_t no_input = 64;
+
+void conv_integer(infer_context& c) {
+  const auto out = conv_shape(c, 0, 1, no_input);
+  one_number(c, {2});
+  if (out) one_or_per_channel(c, 3, (*out)[1]);
+  c.set(0, element_type::int32, out);
+}
+
+void qlinear_conv(infer_context& c) {
+  const auto out = conv_shape(c, 0, 3, 8);
+  one_number(c, {1, 2, 6, 7});
+  if (out) {
+    one_or_per_channel(c, 4, (*out)[1]);
+    one_or_per_channel(c, 5, (*out)[1]);
+  }
+  c.set(0, c.type(7), out);
+}
+
+// X, W, offset, B, mask.
+void deform_conv(infer_context& c) {
+  c.same_type({0, 1, 2, 3, 4});
+  const auto out = conv_shape(c, 0, 1, 3);
+  if (c.shape(0) != nullptr && c.shape(0)->size() != 4) c.unsupported("other than images");
+  const std::int64_t groups = c.attributes().get_int("offset_group", 1);
+  const dims* w = c.shape(1);
+  if (out && w != nullptr) {
+    if (groups < 1 || ((*c.shape(0))[1] >= 0 && (*c.shape(0))[1] % groups != 0)) {
+      c.fail("offset_group does not divide the input channels");
+    }
+    const std::int64_t taps = dim_mul(dim_mul((*w)[2], (*w)[3]), groups);
+    for (const std::size_t i : {2U, 4U}) {
+      const dims* s = c.shape(i);
+      if (s == nullptr) continue;
+      c.rank_is(i, 4);
+      c.merge((*s)[0], (*out)[0], "batches");
+      c.merge((*s)[1], dim_mul(taps, i == 2 ? 2 : 1), "offsets or mask and the kernel");
+      c.merge((*s)[2], (*out)[2], "heights of the output");
+      c.merge((*s)[3], (*out)[3], "widths of the output");
+    }
+  }
+  c.set(0, c.type(0), out);
+}
+
+void max_unpool(infer_context& c) {
+  const dims* x = c.shape(0);
+  if (x == nullptr) return c.set(0, c.type(0));
+  if (x->size() < 3) c.fail("its input must have a rank ≥ 3");
+  if (!c.attributes().has("kernel_shape")) c.fail("attribute 'kernel_shape' is missing");
+  const window win = window_of(c, x->size() - 2, {});
+  if (const dims* indices = c.shape(1)) {
+    c.rank_is(1, x->size());
+    for (std::size_t i = 0; i < x->size(); ++i)
+      c.merge((*x)[i], (*indices)[i], "indices and input");
+  }
+  dims out{(*x)[0], (*x)[1]};
+  for (std::size_t i = 0; i + 2 < x->size(); ++i) {
+    const std::int64_t in = (*x)[i + 2];
+    out.push_back(in < 1 ? in
+                         : dim_add(dim_mul(in - 1, win.strides[i]), win.kernel[i]) - win.pads[i] -
+                               win.pads[i + win.kernel.size()]);
+    if (in >= 1 && out.back() < 1) c.fail("its pads are larger than its output");
+  }
+  if (c.has(2)) {
+    const auto given = c.ints(2);
+    if (!given) return c.set(0, c.type(0), dims(x->size(), unknown_dim));
+    if (given->size() != x->size()) c.fail("'output_shape' does not fit the input");
+    for (std::size_t i = 0; i < out.size(); ++i) {
+      if ((*given)[i] < 0 || (out[i] >= 0 && (*given)[i] < out[i])) {
+        c.fail("'output_shape' is smaller than what is unpooled");
+      }
+      out[i] = (*given)[i];
+    }
+  }
+  c.set(0, c.type(0), out);
+}
+
+void col2im(infer_context& c) {
+  const auto image = c.ints(1);
+  const auto block = c.ints(2);
+  const dims* x = c.shape(0);
+  c.rank_is(0, 3);
+  if (!image) {
+    const std::int64_t spatial = c.length(1);
+    if (spatial < 0 || spatial + 2 > static_cast<std::int64_t>(max_rank))
+      return c.set(0, c.type(0));
+    return c.set(0, c.type(0), dims(static_cast<std::size_t>(spatial) + 2, unknown_dim));
+  }
+  if (image->empty() || image->size() + 2 > max_rank) c.fail("'image_shape' has a wrong length");
+  dims out{unknown_dim, unknown_dim};
+  for (const std::int64_t d : *image) {
+    if (d < 1) c.fail("'image_shape' must be at least 1");
+    out.push_back(d);
+  }
+  window_of(c, image->size(), dims(image->size(), 1));
+  if (x != nullptr) out[0] = (*x)[0];
+  if (x != nullptr && block) {
+    if (block->size() != image->size()) c.fail("'block_shape' and 'image_shape' differ in length");
+    std::int64_t taps = 1;
+    for (const std::int64_t d : *block) {
+      if (d < 1 || d > max_window) c.fail("'block_shape' must be at least 1");
+      taps = dim_mul(taps, d);
+    }
+    if ((*x)[1] >= 0 && (*x)[1] % taps != 0) c.fail("'block_shape' does not divide its rows");
+    out[1] = (*x)[1] < 0 ? unknown_dim : (*x)[1] / taps;
   }
   c.set(0, c.type(0), out);
 }
@@ -189,11 +320,11 @@ void gemm(infer_context& c) {
   c.set(0, c.type(0), out);
 }
 
-void matmul(infer_context& c) {
-  c.same_type({0, 1});
-  const dims* pa = c.shape(0);
-  const dims* pb = c.shape(1);
-  if (pa == nullptr || pb == nullptr) return c.set(0, c.type(0));
+// Of a product of matrices: inputs a and b by their number.
+std::optional<dims> matmul_shape(infer_context& c, std::size_t ai, std::size_t bi) {
+  const dims* pa = c.shape(ai);
+  const dims* pb = c.shape(bi);
+  if (pa == nullptr || pb == nullptr) return std::nullopt;
   if (pa->empty() || pb->empty()) c.fail("its inputs must have at least one dimension");
   dims a = *pa;
   dims b = *pb;
@@ -205,7 +336,96 @@ void matmul(infer_context& c) {
   dims out = c.broadcast({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
   if (!row) out.push_back(a[a.size() - 2]);
   if (!column) out.push_back(b.back());
-  c.set(0, c.type(0), out);
+  return out;
+}
+
+void matmul(infer_context& c) {
+  c.same_type({0, 1});
+  c.set(0, c.type(0), matmul_shape(c, 0, 1));
+}
+
+// The zero point of a matrix: one number, or one for each row of a or column of b.
+void matrix_zero_point(infer_context& c, std::size_t i, std::size_t of, bool rows) {
+  const dims* s = c.shape(i);
+  const dims* m = c.shape(of);
+  if (s == nullptr || m == nullptr || dim_product(*s) == 1) return;
+  dims wanted = *m;
+  if (m->size() > 1 && rows) wanted.back() = 1;
+  if (m->size() > 1 && !rows) wanted[m->size() - 2] = 1;
+  const std::int64_t lines = m->size() < 2 ? 1 : rows ? (*m)[m->size() - 2] : m->back();
+  if (s->size() == 1) {
+    c.merge((*s)[0], lines, "lengths of a zero point or scale and its matrix");
+  } else if (dim_product(*s) != unknown_dim && dim_product(wanted) != unknown_dim &&
+             dim_product(*s) != dim_product(wanted)) {
+    c.fail("input " + std::to_string(i) + " does not fit its matrix");
+  }
+}
+
+void matmul_integer(infer_context& c) {
+  matrix_zero_point(c, 2, 0, true);
+  matrix_zero_point(c, 3, 1, false);
+  c.set(0, element_type::int32, matmul_shape(c, 0, 1));
+}
+
+void qlinear_matmul(infer_context& c) {
+  one_number(c, {6, 7});
+  for (const std::size_t i : {1U, 2U}) matrix_zero_point(c, i, 0, true);
+  for (const std::size_t i : {4U, 5U}) matrix_zero_point(c, i, 3, false);
+  for (const std::size_t i : {1U, 4U}) {
+    if (c.shape(i) != nullptr && c.shape(i)->size() > 1) c.unsupported("scales by batch");
+  }
+  c.set(0, c.type(7), matmul_shape(c, 0, 3));
+}
+
+// Scales and zero points go with the input: one, one for each index of an axis, or one a block.
+void quantisation_parameters(infer_context& c) {
+  const dims* x = c.shape(0);
+  const dims* scale = c.shape(1);
+  const std::int64_t block = c.attributes().get_int("block_size", 0);
+  if (block < 0) c.fail("block_size is negative");
+  if (const dims* zero = c.shape(2); zero != nullptr && scale != nullptr) {
+    if (dim_product(*zero) != dim_product(*scale) && dim_product(*zero) >= 0 &&
+        dim_product(*scale) >= 0) {
+      c.fail("its scale and zero point differ in shape");
+    }
+  }
+  if (x == nullptr || scale == nullptr || dim_product(*scale) == 1 || scale->empty()) return;
+  const std::size_t axis = c.axis(c.attributes().get_int("axis", 1), x->size());
+  if (block == 0) {
+    c.rank_is(1, 1);
+    c.merge((*scale)[0], (*x)[axis], "lengths of the scale and the axis");
+    return;
+  }
+  c.rank_is(1, x->size());
+  for (std::size_t i = 0; i < x->size(); ++i) {
+    const std::int64_t blocks = (*x)[i] < 0 ? unknown_dim : ((*x)[i] + block - 1) / block;
+    c.merge((*scale)[i], i == axis ? blocks : (*x)[i], "dimensions of the scale and the blocks");
+  }
+}
+
+void quantize(infer_context& c) {
+  quantisation_parameters(c);
+  const auto given = static_cast<element_type>(c.attributes().get_int("output_dtype", 0));
+  element_type to = c.has(2) ? c.type(2) : given;
+  if (to == element_type::undefined) to = element_type::uint8;
+  if (to_string(to) == "undefined") c.fail("attribute 'output_dtype' is no element type");
+  c.set(0, to, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
+}
+
+void dequantize(infer_context& c) {
+  quantisation_parameters(c);
+  const auto given = static_cast<element_type>(c.attributes().get_int("output_dtype", 0));
+  if (given != element_type::undefined && to_string(given) == "undefined") {
+    c.fail("attribute 'output_dtype' is no element type");
+  }
+  c.set(0, given != element_type::undefined ? given : c.type(1),
+        c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
+}
+
+void dynamic_quantize(infer_context& c) {
+  c.set(0, element_type::uint8, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
+  c.set(1, element_type::float32, dims{});
+  c.set(2, element_type::uint8, dims{});
 }
 
 void channel_parameters(infer_context& c, std::size_t first, std::size_t last,
@@ -221,6 +441,18 @@ void batch_normalization(infer_context& c) {
   if (x == nullptr) return c.set(0, c.type(0));
   if (x->size() < 2) c.fail("its input must have a rank ≥ 2");
   channel_parameters(c, 1, 4, (*x)[1]);
+  c.set(0, c.type(0), *x);
+  for (std::size_t i = 1; i < 5; ++i) c.set(i, c.type(i < 3 ? i + 2 : i), dims{(*x)[1]});
+}
+
+void group_normalization(infer_context& c) {
+  const dims* x = c.shape(0);
+  const std::int64_t groups = c.attributes().require_int("num_groups");
+  if (groups < 1) c.fail("num_groups must be at least 1");
+  if (x == nullptr) return c.set(0, c.type(0));
+  if (x->size() < 2) c.fail("its input must have a rank ≥ 2");
+  if ((*x)[1] >= 0 && (*x)[1] % groups != 0) c.fail("num_groups does not divide the channels");
+  channel_parameters(c, 1, 2, c.n().opset < 21 ? groups : (*x)[1]);
   c.set(0, c.type(0), *x);
 }
 
@@ -245,14 +477,6 @@ void layer_normalization(infer_context& c) {
   c.set(0, c.type(0), *x);
   c.set(1, element_type::float32, statistics);
   c.set(2, element_type::float32, statistics);
-}
-
-void rms_normalization(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  c.axis(c.attributes().get_int("axis", -1), x->size());
-  if (const dims* scale = c.shape(1)) c.broadcasts_to(*scale, *x);
-  c.set(0, c.type(0), *x);
 }
 
 // Axes are an attribute in older versions and an input in newer ones; whichever is there counts.
@@ -312,11 +536,21 @@ void add_neural_rules(shape_rule_table& table) {
   for (const char* op : {"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"}) {
     table[op] = {1, 1, 1, global_pool};
   }
+  table["ConvInteger"] = {2, 4, 1, conv_integer};
+  table["QLinearConv"] = {8, 9, 1, qlinear_conv};
+  table["DeformConv"] = {3, 5, 1, deform_conv};
+  table["MaxUnpool"] = {2, 3, 1, max_unpool};
+  table["Col2Im"] = {3, 3, 1, col2im};
+  table["MatMulInteger"] = {2, 4, 1, matmul_integer};
+  table["QLinearMatMul"] = {8, 8, 1, qlinear_matmul};
+  table["QuantizeLinear"] = {2, 3, 1, quantize};
+  table["DequantizeLinear"] = {2, 3, 1, dequantize};
+  table["DynamicQuantizeLinear"] = {1, 1, 3, dynamic_quantize};
   table["Gemm"] = {2, 3, 1, gemm};
   table["MatMul"] = {2, 2, 1, matmul};
   table["BatchNormalization"] = {5, 5, 5, batch_normalization};
   table["InstanceNormalization"] = {3, 3, 1, instance_normalization};
-  table["RMSNormalization"] = {2, 2, 1, rms_normalization};
+  table["GroupNormalization"] = {3, 3, 1, group_normalization};
   table["LayerNormalization"] = {2, 3, 3, layer_normalization};
   table["RMSNormalization"] = {2, 2, 1, layer_normalization};
   for (const char* op :

@@ -1,55 +1,18 @@
+#include "inference/cpu/kernels/elements.hpp"
 #include "inference/cpu/ops/data_ops.hpp"
 #include "inference/cpu/ops/op_util.hpp"
 #include "inference/cpu/ops/strided_copy.hpp"
 #include "inference/cpu/thread_pool.hpp"
 
-#include <bit>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 namespace mizzen::inference::detail {
 namespace {
 
-float to_float(bfloat16 v) noexcept {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(v.bits) << 16);
-}
-
-float to_float(float16 v) noexcept {
-  const std::uint32_t sign = static_cast<std::uint32_t>(v.bits & 0x8000U) << 16;
-  const std::uint32_t exponent = (v.bits >> 10) & 0x1FU;
-  const std::uint32_t mantissa = v.bits & 0x3FFU;
-  if (exponent == 0x1F) return std::bit_cast<float>(sign | 0x7F800000U | (mantissa << 13));
-  if (exponent == 0) {
-    const float magnitude = std::ldexp(static_cast<float>(mantissa), -24);
-    return sign != 0 ? -magnitude : magnitude;
-  }
-  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
-}
-
-// Round to nearest, ties to even, as IEEE 754 says.
-bfloat16 to_bfloat16(float v) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(v);
-  if (std::isnan(v)) return {static_cast<std::uint16_t>((bits >> 16) | 0x40U)};
-  return {static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16)};
-}
-
-float16 to_float16(float v) noexcept {
-  const auto bits = std::bit_cast<std::uint32_t>(v);
-  const auto sign = static_cast<std::uint16_t>((bits >> 16) & 0x8000U);
-  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-  const auto with_sign = [&](std::uint32_t m) {
-    return float16{static_cast<std::uint16_t>(sign | m)};
-  };
-  if (magnitude > 0x7F800000U) return with_sign(0x7E00U);   // NaN
-  if (magnitude >= 0x477FF000U) return with_sign(0x7C00U);  // rounds to infinity
-  if (magnitude < 0x38800000U) {                            // subnormal: units of 2^-24
-    const float scaled = std::ldexp(std::bit_cast<float>(magnitude), 24);
-    return with_sign(static_cast<std::uint32_t>(std::nearbyint(scaled)));
-  }
-  const std::uint32_t rebased = magnitude - (112U << 23);
-  return with_sign((rebased + 0xFFFU + ((rebased >> 13) & 1U)) >> 13);
-}
+using cpu::to_bfloat16;
+using cpu::to_float;
+using cpu::to_float16;
 
 // A float becomes an integer towards zero. What does not fit is undefined in ONNX; it saturates
 // here (NaN becomes 0), so that the result is the same on every machine.
@@ -100,6 +63,39 @@ class cast_kernel final : public kernel {
   }
 };
 
+// To and from the types of a byte or less.
+class small_cast_kernel final : public kernel {
+ public:
+  explicit small_cast_kernel(cpu::cast_rules rules) : rules_(rules) {}
+
+  void run(const run_context& c) const override {
+    const value_view& x = c.inputs[0];
+    cpu::cast_elements(x.data, x.type, x.count, c.outputs[0].data, c.outputs[0].type, rules_);
+  }
+
+ private:
+  cpu::cast_rules rules_;
+};
+
+std::unique_ptr<kernel> compile_small_cast(const compile_context& c) {
+  if (!cpu::has_elements(c.input_type(0)) || !cpu::has_elements(c.output_type(0))) {
+    c.unsupported("from " + std::string(to_string(c.input_type(0))) + " to " +
+                  std::string(to_string(c.output_type(0))));
+  }
+  cpu::cast_rules rules;
+  rules.saturate = c.n.attributes.get_int("saturate", 1) != 0;
+  const std::string round = c.n.attributes.get_string("round_mode", "up");
+  using rounding = cpu::cast_rules::rounding;
+  if (round == "nearest") {
+    rules.e8m0 = rounding::nearest;
+  } else if (round == "down") {
+    rules.e8m0 = rounding::down;
+  } else if (round != "up") {
+    c.invalid("unknown round_mode '" + round + "'");
+  }
+  return std::make_unique<small_cast_kernel>(rules);
+}
+
 std::unique_ptr<kernel> compile_cast(const compile_context& c) {
   std::unique_ptr<kernel> result;
   const auto each_type = [](element_type type, auto&& fn) {
@@ -111,11 +107,7 @@ std::unique_ptr<kernel> compile_cast(const compile_context& c) {
     each_type(c.output_type(0),
               [&]<class To>(To) { result = std::make_unique<cast_kernel<To, From>>(); });
   });
-  if (!result) {
-    c.unsupported("from " + std::string(to_string(c.input_type(0))) + " to " +
-                  std::string(to_string(c.output_type(0))));
-  }
-  return result;
+  return result ? std::move(result) : compile_small_cast(c);
 }
 
 }  // namespace

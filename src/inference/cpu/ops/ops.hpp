@@ -11,4 +11,7 @@ void register_data_ops(op_registry& registry);
 // Arithmetic: conv, gemm, pooling, element-wise, reductions …; listed in numeric_ops.cpp.
 void register_numeric_ops(op_registry& registry);
 
+// What stands behind them, over doubles: plain_….cpp, listed in plain_ops.cpp.
+void register_plain_ops(op_registry& registry);
+
 }  // namespace mizzen::inference::detail

@@ -185,6 +185,7 @@ std::unique_ptr<kernel> compile_resize(const compile_context& c) {
       a.get_string("coordinate_transformation_mode", c.n.opset < 11 ? "asymmetric" : "half_pixel");
   const std::string round =
       a.get_string("nearest_mode", c.n.opset < 11 ? "floor" : "round_prefer_floor");
+  if (a.has("axes")) c.unsupported("attribute 'axes'");
   if (a.get_int("antialias", 0) != 0 || a.get_int("exclude_outside", 0) != 0 ||
       a.get_string("keep_aspect_ratio_policy", "stretch") != "stretch") {
     c.unsupported("antialias, exclude_outside or keep_aspect_ratio_policy");

@@ -19,9 +19,20 @@ T wrapping_add(T a, T b) noexcept {
 }
 
 template <class T>
-class cumsum_kernel final : public kernel {
+T wrapping_multiply(T a, T b) noexcept {
+  if constexpr (std::integral<T>) {
+    using U = std::make_unsigned_t<T>;
+    return static_cast<T>(static_cast<U>(a) * static_cast<U>(b));
+  } else {
+    return a * b;
+  }
+}
+
+// CumSum, or CumProd.
+template <class T, bool Product>
+class cumulative_kernel final : public kernel {
  public:
-  cumsum_kernel(bool exclusive, bool reverse) : exclusive_(exclusive), reverse_(reverse) {}
+  cumulative_kernel(bool exclusive, bool reverse) : exclusive_(exclusive), reverse_(reverse) {}
 
   void run(const run_context& c) const override {
     const value_view& in = c.inputs[0];
@@ -38,13 +49,13 @@ class cumsum_kernel final : public kernel {
     T* out = c.outputs[0].as<T>();
     for (std::size_t i = 0; i < lines; ++i) {
       const std::size_t base = i / inner * dim * inner + i % inner;
-      T sum{};
+      T so_far = Product ? T{1} : T{0};
       for (std::size_t k = 0; k < dim; ++k) {
         const std::size_t at = base + (reverse_ ? dim - 1 - k : k) * inner;
-        const T x = data[at];
-        if (!exclusive_) sum = wrapping_add(sum, x);
-        out[at] = sum;
-        if (exclusive_) sum = wrapping_add(sum, x);
+        const T next =
+            Product ? wrapping_multiply(so_far, data[at]) : wrapping_add(so_far, data[at]);
+        out[at] = exclusive_ ? so_far : next;
+        so_far = next;
       }
     }
   }
@@ -90,16 +101,18 @@ class trilu_kernel final : public kernel {
   std::size_t element_size_;
 };
 
-std::unique_ptr<kernel> compile_cumsum(const compile_context& c) {
+template <bool Product>
+std::unique_ptr<kernel> compile_cumulative(const compile_context& c) {
   if (c.input_type(1) != element_type::int64 && c.input_type(1) != element_type::int32) {
     c.invalid("'axis' must be int32 or int64");
   }
   std::unique_ptr<kernel> result;
   const bool exclusive = c.n.attributes.get_int("exclusive", 0) != 0;
   const bool reverse = c.n.attributes.get_int("reverse", 0) != 0;
-  dispatch<float, double, std::int32_t, std::int64_t>(c.input_type(0), [&]<class T>(T) {
-    result = std::make_unique<cumsum_kernel<T>>(exclusive, reverse);
-  });
+  dispatch<float, double, std::int32_t, std::int64_t, std::uint32_t, std::uint64_t>(
+      c.input_type(0), [&]<class T>(T) {
+        result = std::make_unique<cumulative_kernel<T, Product>>(exclusive, reverse);
+      });
   if (!result) c.unsupported("inputs of type " + std::string(to_string(c.input_type(0))));
   return result;
 }
@@ -115,7 +128,8 @@ std::unique_ptr<kernel> compile_trilu(const compile_context& c) {
 }  // namespace
 
 void register_scan(op_registry& registry) {
-  registry.add("CumSum", {compile_cumsum}, 11);
+  registry.add("CumSum", {compile_cumulative<false>}, 11);
+  registry.add("CumProd", {compile_cumulative<true>}, 26);
   registry.add("Trilu", {compile_trilu}, 14);
 }
 

@@ -110,7 +110,8 @@ class top_k_kernel final : public kernel {
 template <template <class> class Kernel, class... Args>
 std::unique_ptr<kernel> make_numeric(const compile_context& c, Args... args) {
   std::unique_ptr<kernel> result;
-  dispatch<float, double, std::int8_t, std::int32_t, std::int64_t, std::uint8_t>(
+  dispatch<float, double, std::int8_t, std::int16_t, std::int32_t, std::int64_t, std::uint8_t,
+           std::uint16_t, std::uint32_t, std::uint64_t>(
       c.input_type(0), [&]<class T>(T) { result = std::make_unique<Kernel<T>>(args...); });
   if (!result) c.unsupported("inputs of type " + std::string(to_string(c.input_type(0))));
   return result;

@@ -355,21 +355,20 @@ TEST_F(submission_test, undoing_a_rollout_leaves_somebody_elses_change_alone) {
   run(deployments.apply(web.image("web:2").build()));
   EXPECT_EQ(run(rollout(k8s(), "web", ns()).wait(patient)).state, rollout_state::complete);
 
-  // It has read the Deployment, and is held up before it writes.
+  // It has read what it needs, and its change is held up.
   mizzen::test::fault_proxy proxy(cluster());
-  proxy.add({.method = "GET", .target = "/replicasets", .delay = 2s});
+  proxy.add({.method = "PATCH", .target = "/deployments/web", .delay = 2s});
   auto undone = std::async(std::launch::async, [&] {
     kubernetes::blocking slow(config::from_file(proxy.kubeconfig()));
     return code_of([&] { slow.run(rollout(slow.client(), "web", ns()).undo()); });
   });
-  const auto read = [&] {
+  const auto writes = [&] {
     const auto seen = proxy.look();
-    return std::any_of(seen.requests.begin(), seen.requests.end(), [](const auto& each) {
-      return each.target.find("/replicasets") != std::string::npos;
-    });
+    return std::any_of(seen.requests.begin(), seen.requests.end(),
+                       [](const auto& each) { return each.method == "PATCH"; });
   };
   const auto until = deadline::after(60s);
-  while (!read() && !until.expired()) std::this_thread::sleep_for(10ms);
+  while (!writes() && !until.expired()) std::this_thread::sleep_for(10ms);
   proxy.freeze();
   run(deployments.apply(web.image("web:3").build()));
   proxy.freeze(false);

@@ -5,3 +5,4 @@
 #include <mizzen/inference/model_builder.hpp>
 #include <mizzen/inference/session.hpp>
 #include <mizzen/inference/tensor.hpp>
+#include <mizzen/inference/value.hpp>

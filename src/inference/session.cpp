@@ -1,6 +1,6 @@
 #include "inference/graph/import.hpp"
 #include "inference/passes/passes.hpp"
-#include "inference/runtime/plan.hpp"
+#include "inference/runtime/executable.hpp"
 
 #include <mizzen/core/checked.hpp>
 #include <mizzen/inference/session.hpp>
@@ -8,12 +8,12 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
-#include <mutex>
-#include <set>
+#include <string>
 #include <unistd.h>
 #include <utility>
 
@@ -21,6 +21,9 @@ namespace mizzen::inference {
 namespace {
 
 using namespace detail;
+
+// Numbers that the names of dimensions stand for in one run, and the inputs that said so.
+using symbol_map = std::map<std::string_view, std::pair<std::int64_t, std::string_view>>;
 
 std::string input_subject(std::string_view name) { return "input '" + std::string(name) + "'"; }
 std::string output_subject(std::string_view name) { return "output '" + std::string(name) + "'"; }
@@ -66,44 +69,44 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::size_t 
   return data;
 }
 
-void check_supported(const graph& g, const device& on) {
+// Every operator that the device lacks, also in subgraphs.
+void list_missing(const graph& g, const device& on, std::string& list, std::size_t& count) {
   constexpr std::size_t most_named = 50;
-  std::string list;
-  std::size_t count = 0;
   for (const node& n : g.nodes) {
-    if (on.supports(n) && find_shape_rule(n.domain, n.op_type) != nullptr) continue;
+    for (const auto& [name, attribute] : n.attributes) {
+      const auto* body = std::get_if<std::shared_ptr<const graph>>(&attribute);
+      if (body != nullptr && *body != nullptr) list_missing(**body, on, list, count);
+    }
+    const bool computed = on.supports(n) || has_operation(n);
+    if (computed && find_shape_rule(n.domain, n.op_type) != nullptr) continue;
     if (++count <= most_named) {
       list = comma(std::move(list), (n.domain.empty() ? "" : n.domain + ".") + n.op_type +
                                         " version " + std::to_string(n.opset) +
                                         (n.name.empty() ? "" : " (node '" + n.name + "')"));
+    } else if (count == most_named + 1) {
+      list += " and more";
     }
   }
+}
+
+void check_supported(const graph& g, const device& on) {
+  std::string list;
+  std::size_t count = 0;
+  list_missing(g, on, list, count);
   if (count == 0) return;
-  if (count > most_named) list += " and " + std::to_string(count - most_named) + " more";
   throw error(errc::unimplemented, "model.graph.node",
               "the device '" + on.name() + "' lacks " + std::to_string(count) +
                   " of its operators: " + list);
 }
 
-void check_no_strings(const graph& g) {
-  const auto check = [&](value_id id) {
-    if (id != no_value && g.values[id].type == element_type::string) {
-      throw error(errc::unimplemented, "value '" + g.values[id].name + "'",
-                  "strings are not computed with");
-    }
-  };
-  for (const value_id v : g.inputs) check(v);
-  for (const value_id v : g.outputs) check(v);
-  for (const node& n : g.nodes) {
-    for (const value_id v : n.inputs) check(v);
-    for (const value_id v : n.outputs) check(v);
-  }
-}
-
 // What inference found out, in the words of the declaration where it has some.
 value_info merged(value_info declared, const graph& g, const value& v) {
   declared.type = v.type;
-  if (!v.shape) return declared;
+  // An optional stays one for the caller, whatever is certain to be in it.
+  const bool is_optional = declared.kind == value_kind::optional_tensor ||
+                           declared.kind == value_kind::optional_sequence;
+  if (!is_optional) declared.kind = v.kind;
+  if (!v.shape || declared.kind != value_kind::tensor) return declared;
   if (!declared.shape || declared.shape->size() != v.shape->size()) {
     declared.shape.emplace(v.shape->size());
   }
@@ -122,6 +125,19 @@ value_info merged(value_info declared, const graph& g, const value& v) {
 }  // namespace
 
 std::string to_string(const value_info& info) {
+  if (info.kind != value_kind::tensor) {
+    value_info element = info;
+    element.kind = value_kind::tensor;
+    const std::string inner = to_string(element);
+    switch (info.kind) {
+      case value_kind::sequence:
+        return "sequence(" + inner + ")";
+      case value_kind::optional_tensor:
+        return "optional(" + inner + ")";
+      default:
+        return "optional(sequence(" + inner + "))";
+    }
+  }
   std::string text(to_string(info.type));
   if (!info.shape) return text + "[…]";
   text += "[";
@@ -137,28 +153,33 @@ struct session::impl {
   session_options options;
   std::vector<value_info> inputs, outputs;
   std::map<std::string, std::string> metadata;
-  program compiled;
-
-  // Most recently used first.
-  mutable std::mutex mutex;
-  mutable std::vector<std::shared_ptr<const plan>> plans;
+  std::unique_ptr<const executable> compiled;
+  // The graph as one stage, while no run has shown that its shapes need more than one.
+  mutable std::atomic<const stage*> whole = nullptr;
 
   static std::unique_ptr<impl> load(std::span<const std::byte> model,
                                     const session_options& options,
                                     std::optional<std::filesystem::path> folder);
 
-  const tensor* find(std::span<const named_input> given, std::string_view name) const {
+  static const tensor* find(std::span<const named_input> given, std::string_view name) {
     for (const named_input& i : given) {
       if (i.name == name) return &i.value;
     }
     return nullptr;
   }
 
+  const std::string& check_name(std::string_view name) const;
   void check_names(std::span<const named_input> given) const;
-  std::vector<shape_type> check_shapes(std::span<const named_input> given) const;
-  std::shared_ptr<const plan> make_plan(std::span<const named_input> given) const;
+  void check_tensor(const value_info& info, const tensor& t, symbol_map& symbols) const;
+  std::vector<const tensor*> check_tensors(std::span<const named_input> given) const;
+  item check_value(const value_info& info, const any_value* given, symbol_map& symbols) const;
+  void check_only_tensors() const;
+  std::size_t output_index(std::string_view name) const;
+
   std::shared_ptr<const plan> plan_for(std::span<const named_input> given) const;
-  bool fits(const plan& p, std::span<const named_input> given) const;
+  void run_planned(const plan& p, std::span<const named_input> given,
+                   std::span<const named_output> wanted, const run_options& run) const;
+  std::vector<item> run_staged(std::span<const item> given, const run_options& run) const;
 };
 
 std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> model,
@@ -172,7 +193,6 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   imported_model imported = import_model(parse_model(model), source);
   check_supported(imported.g, *on);
   infer_graph(imported.g);
-  check_no_strings(imported.g);
   const std::size_t nodes_before = imported.g.nodes.size();
   if (options.optimize) {
     pass_context context{*on, options.log, source.budget};
@@ -184,29 +204,34 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
                                     imported.g.values[imported.g.outputs[i]]));
   }
   state->metadata = std::move(imported.metadata);
-  state->compiled = compile_program(std::move(imported.g), std::move(on));
+  state->compiled = std::make_unique<const executable>(
+      std::move(imported.g), compile_settings{std::move(on), options.memory_limit,
+                                              options.cached_plans, options.optimize, options.log});
+  state->whole = state->compiled->whole();
   if (options.log.enabled(log_level::info)) {
     const auto took = std::chrono::steady_clock::now() - start;
     options.log.log(log_level::info, "inference", "model loaded",
                     {{"nodes", nodes_before},
-                     {"nodes_after_passes", state->compiled.g.nodes.size()},
-                     {"device", state->compiled.on->name()},
+                     {"nodes_after_passes", state->compiled->g().nodes.size()},
+                     {"device", state->compiled->on().name()},
                      {"ms", std::chrono::duration<double, std::milli>(took).count()}});
   }
   return state;
 }
 
+const std::string& session::impl::check_name(std::string_view name) const {
+  for (const value_info& info : inputs) {
+    if (info.name == name) return info.name;
+  }
+  std::string names;
+  for (const value_info& info : inputs) names = comma(std::move(names), "'" + info.name + "'");
+  throw error(errc::invalid_argument, input_subject(name),
+              "the model has no such input; it has " + (names.empty() ? "none" : names));
+}
+
 void session::impl::check_names(std::span<const named_input> given) const {
   for (std::size_t i = 0; i < given.size(); ++i) {
-    const auto declared = std::find_if(inputs.begin(), inputs.end(), [&](const value_info& info) {
-      return info.name == given[i].name;
-    });
-    if (declared == inputs.end()) {
-      std::string names;
-      for (const value_info& info : inputs) names = comma(std::move(names), "'" + info.name + "'");
-      throw error(errc::invalid_argument, input_subject(given[i].name),
-                  "the model has no such input; it has " + (names.empty() ? "none" : names));
-    }
+    check_name(given[i].name);
     for (std::size_t j = 0; j < i; ++j) {
       if (given[j].name == given[i].name) {
         throw error(errc::invalid_argument, input_subject(given[i].name), "it is given twice");
@@ -215,101 +240,119 @@ void session::impl::check_names(std::span<const named_input> given) const {
   }
 }
 
-std::vector<shape_type> session::impl::check_shapes(std::span<const named_input> given) const {
+void session::impl::check_tensor(const value_info& info, const tensor& t,
+                                 symbol_map& symbols) const {
+  if (t.type() != info.type) {
+    throw error(
+        errc::invalid_argument, input_subject(info.name),
+        "it is " + std::string(to_string(t.type())) + " where the model takes " + to_string(info));
+  }
+  const auto wrong_shape = [&](const std::string& why) {
+    throw error(
+        errc::invalid_argument, input_subject(info.name),
+        "shape " + to_string(t.shape()) + " where the model takes " + to_string(info) + ": " + why);
+  };
+  const std::size_t rank = t.rank();
+  if (rank > max_rank) wrong_shape("too many dimensions");
+  for (const std::int64_t d : t.shape()) {
+    if (d > max_dimension) wrong_shape("too large");
+  }
+  // What is declared of the elements of other kinds is often wrong, and nothing relies on it.
+  if (!info.shape || info.kind != value_kind::tensor) return;
+  if (info.shape->size() != rank) wrong_shape("the rank differs");
+  for (std::size_t i = 0; i < rank; ++i) {
+    const std::int64_t d = t.shape()[i];
+    const dimension& declared = (*info.shape)[i];
+    if (declared.fixed() && declared.value != d) {
+      wrong_shape("dimension " + std::to_string(i) + " must be " + std::to_string(declared.value));
+    }
+    if (declared.symbol.empty()) continue;
+    const auto [it, is_new] = symbols.try_emplace(declared.symbol, d, info.name);
+    if (!is_new && it->second.first != d) {
+      wrong_shape("'" + declared.symbol + "' is " + std::to_string(it->second.first) +
+                  " in input '" + std::string(it->second.second) + "'");
+    }
+  }
+}
+
+std::vector<const tensor*> session::impl::check_tensors(std::span<const named_input> given) const {
   check_names(given);
-  std::vector<shape_type> shapes;
-  std::map<std::string_view, std::pair<std::int64_t, std::string_view>> symbols;
+  std::vector<const tensor*> tensors;
+  symbol_map symbols;
   for (const value_info& info : inputs) {
     const tensor* t = find(given, info.name);
     if (t == nullptr) {
       throw error(errc::invalid_argument, input_subject(info.name),
                   "it is missing; the model takes " + to_string(info));
     }
-    if (t->type() != info.type) {
-      throw error(errc::invalid_argument, input_subject(info.name),
-                  "it is " + std::string(to_string(t->type())) + " where the model takes " +
-                      to_string(info));
-    }
-    const auto wrong_shape = [&](const std::string& why) {
-      throw error(errc::invalid_argument, input_subject(info.name),
-                  "shape " + to_string(t->shape()) + " where the model takes " + to_string(info) +
-                      ": " + why);
-    };
-    const std::size_t rank = t->rank();
-    if (info.shape && info.shape->size() != rank) wrong_shape("the rank differs");
-    if (rank > max_rank) wrong_shape("too many dimensions");
-    for (std::size_t i = 0; i < rank; ++i) {
-      const std::int64_t d = t->shape()[i];
-      if (d > max_dimension) wrong_shape("too large");
-      if (!info.shape) continue;
-      const dimension& declared = (*info.shape)[i];
-      if (declared.fixed() && declared.value != d) {
-        wrong_shape("dimension " + std::to_string(i) + " must be " +
-                    std::to_string(declared.value));
-      }
-      if (declared.symbol.empty()) continue;
-      const auto [it, is_new] = symbols.try_emplace(declared.symbol, d, info.name);
-      if (!is_new && it->second.first != d) {
-        wrong_shape("'" + declared.symbol + "' is " + std::to_string(it->second.first) +
-                    " in input '" + std::string(it->second.second) + "'");
-      }
-    }
-    shapes.push_back(t->shape());
+    check_tensor(info, *t, symbols);
+    tensors.push_back(t);
   }
-  return shapes;
+  return tensors;
 }
 
-bool session::impl::fits(const plan& p, std::span<const named_input> given) const {
-  if (given.size() != inputs.size()) return false;
-  for (std::size_t i = 0; i < inputs.size(); ++i) {
-    const tensor* t = find(given, inputs[i].name);
-    if (t == nullptr || t->type() != inputs[i].type || t->shape() != p.input_shapes()[i]) {
-      return false;
-    }
-    if (const tensor* pinned = p.pinned(i);
-        pinned != nullptr && !std::ranges::equal(pinned->bytes(), t->bytes())) {
-      return false;
-    }
+item session::impl::check_value(const value_info& info, const any_value* given,
+                                symbol_map& symbols) const {
+  const bool optional =
+      info.kind == value_kind::optional_tensor || info.kind == value_kind::optional_sequence;
+  const bool sequence =
+      info.kind == value_kind::sequence || info.kind == value_kind::optional_sequence;
+  if (given == nullptr || std::holds_alternative<std::monostate>(*given)) {
+    if (optional) return {};
+    throw error(errc::invalid_argument, input_subject(info.name),
+                "it is missing; the model takes " + to_string(info));
   }
-  return true;
+  if (std::holds_alternative<tensor_sequence>(*given) != sequence) {
+    throw error(errc::invalid_argument, input_subject(info.name),
+                std::string("it is a ") + (sequence ? "tensor" : "sequence") +
+                    " where the model takes " + to_string(info));
+  }
+  if (const tensor* t = std::get_if<tensor>(given)) {
+    check_tensor(info, *t, symbols);
+    return borrow(*t);
+  }
+  auto list = std::make_shared<std::vector<shared_tensor>>();
+  for (const tensor& t : std::get<tensor_sequence>(*given)) {
+    check_tensor(info, t, symbols);
+    list->push_back(borrow(t));
+  }
+  return shared_sequence(std::move(list));
 }
 
-std::shared_ptr<const plan> session::impl::make_plan(std::span<const named_input> given) const {
-  std::vector<shape_type> shapes = check_shapes(given);
-  try {
-    return std::make_shared<const plan>(compiled, shapes, options.memory_limit);
-  } catch (const data_dependent_shape&) {
-    // A shape that is itself an input: the plan then holds for these values of the small inputs.
-    constexpr std::size_t most_elements = 64;
-    std::vector<tensor> pinned;
-    for (const value_info& info : inputs) {
-      const tensor& t = *find(given, info.name);
-      pinned.push_back(t.size() <= most_elements ? t.clone() : tensor());
+void session::impl::check_only_tensors() const {
+  for (const auto* list : {&inputs, &outputs}) {
+    for (const value_info& info : *list) {
+      if (info.kind == value_kind::tensor || info.kind == value_kind::optional_tensor) continue;
+      throw error(errc::failed_precondition,
+                  list == &inputs ? input_subject(info.name) : output_subject(info.name),
+                  "it is " + to_string(info) + ", no tensor: use session::run_values()");
     }
-    return std::make_shared<const plan>(compiled, std::move(shapes), options.memory_limit,
-                                        std::move(pinned));
   }
 }
 
+std::size_t session::impl::output_index(std::string_view name) const {
+  std::size_t i = 0;
+  while (i < outputs.size() && outputs[i].name != name) ++i;
+  if (i == outputs.size()) {
+    throw error(errc::invalid_argument, output_subject(name), "the model has no such output");
+  }
+  return i;
+}
+
+// A plan for the whole graph, or null if it must run in stages.
 std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input> given) const {
-  {
-    const std::lock_guard lock(mutex);
-    for (std::size_t i = 0; i < plans.size(); ++i) {
-      if (!fits(*plans[i], given)) continue;
-      std::rotate(plans.begin(), plans.begin() + static_cast<std::ptrdiff_t>(i),
-                  plans.begin() + static_cast<std::ptrdiff_t>(i) + 1);
-      return plans.front();
-    }
+  const stage* s = whole.load(std::memory_order_acquire);
+  if (s == nullptr) return nullptr;
+  if (given.size() == inputs.size()) {
+    auto known = s->find([&](std::size_t i) { return find(given, inputs[i].name); });
+    if (known) return known;
   }
-  // Made outside the lock: runs with known shapes need not wait. Two threads may make the same
-  // plan; the second one is then used once and dropped from the end of the list.
-  auto made = make_plan(given);
-  if (options.cached_plans != 0) {
-    const std::lock_guard lock(mutex);
-    plans.insert(plans.begin(), made);
-    if (plans.size() > options.cached_plans) plans.pop_back();
+  try {
+    return s->make(check_tensors(given));
+  } catch (const data_dependent_shape&) {
+    whole.store(nullptr, std::memory_order_release);
+    return nullptr;
   }
-  return made;
 }
 
 session::session(std::unique_ptr<impl> state) noexcept : impl_(std::move(state)) {}
@@ -331,61 +374,114 @@ const std::vector<value_info>& session::outputs() const noexcept { return impl_-
 const std::map<std::string, std::string>& session::metadata() const noexcept {
   return impl_->metadata;
 }
-std::string session::dump_graph() const { return to_text(impl_->compiled.g); }
+std::string session::dump_graph() const { return to_text(impl_->compiled->g()); }
 
 namespace {
 
-// Returns the workspace also when the run throws.
-class borrowed_workspace {
- public:
-  explicit borrowed_workspace(const plan& p) : plan_(p), workspace_(p.acquire()) {}
-  borrowed_workspace(const borrowed_workspace&) = delete;
-  borrowed_workspace& operator=(const borrowed_workspace&) = delete;
-  ~borrowed_workspace() { plan_.release(std::move(workspace_)); }
-  workspace& operator*() const noexcept { return *workspace_; }
-  workspace* operator->() const noexcept { return workspace_.get(); }
+// Makes the caller's tensor where it is undefined, and refuses one that does not fit.
+void fit_output(const named_output& wanted, element_type type, const shape_type& shape) {
+  if (wanted.value.type() == element_type::undefined) wanted.value = tensor(type, shape);
+  if (wanted.value.type() != type || wanted.value.shape() != shape) {
+    throw error(errc::invalid_argument, output_subject(wanted.name),
+                std::string(to_string(wanted.value.type())) + to_string(wanted.value.shape()) +
+                    " is given where the model makes " + std::string(to_string(type)) +
+                    to_string(shape));
+  }
+  if (wanted.value.read_only()) {
+    throw error(errc::invalid_argument, output_subject(wanted.name), "the tensor is read-only");
+  }
+}
 
- private:
-  const plan& plan_;
-  std::unique_ptr<workspace> workspace_;
-};
+void copy_elements(const tensor& from, tensor& to) {
+  if (from.type() == element_type::string) {
+    std::ranges::copy(from.data<std::string>(), to.data<std::string>().begin());
+  } else if (!from.empty()) {
+    std::memcpy(to.mutable_bytes().data(), from.bytes().data(), from.bytes().size());
+  }
+}
+
+void refuse_repeats(std::span<const named_output> wanted) {
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    for (std::size_t j = 0; j < i; ++j) {
+      if (wanted[i].name == wanted[j].name) {
+        throw error(errc::invalid_argument, output_subject(wanted[i].name),
+                    "it is asked for twice");
+      }
+    }
+  }
+}
 
 }  // namespace
+
+void session::impl::run_planned(const plan& p, std::span<const named_input> given,
+                                std::span<const named_output> wanted,
+                                const run_options& run) const {
+  const borrowed_workspace w(p);
+  for (std::size_t i = 0; i < inputs.size(); ++i) w->inputs[i] = find(given, inputs[i].name);
+  std::fill(w->outputs.begin(), w->outputs.end(), nullptr);
+  for (const named_output& one : wanted) {
+    const std::size_t i = output_index(one.name);
+    fit_output(one, p.output_type(i), p.output_shape(i));
+    w->outputs[i] = &one.value;
+  }
+  p.run(*w, run.cancel);
+}
+
+std::vector<item> session::impl::run_staged(std::span<const item> given,
+                                            const run_options& run) const {
+  return compiled->run(given, {run.cancel, std::make_shared<memory_account>(options.memory_limit)});
+}
 
 void session::run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
                        const run_options& options) const {
   options.cancel.check("run of the model");
-  const std::shared_ptr<const plan> p = impl_->plan_for(inputs);
-  const borrowed_workspace w(*p);
-  for (std::size_t i = 0; i < impl_->inputs.size(); ++i) {
-    w->inputs[i] = impl_->find(inputs, impl_->inputs[i].name);
+  refuse_repeats(outputs);
+  if (const std::shared_ptr<const plan> p = impl_->plan_for(inputs)) {
+    return impl_->run_planned(*p, inputs, outputs, options);
   }
-  std::fill(w->outputs.begin(), w->outputs.end(), nullptr);
+  impl_->check_only_tensors();
+  std::vector<item> given;
+  for (const tensor* t : impl_->check_tensors(inputs)) given.emplace_back(borrow(*t));
+  for (const named_output& wanted : outputs) impl_->output_index(wanted.name);
+  std::vector<item> made = impl_->run_staged(given, options);
   for (const named_output& wanted : outputs) {
-    std::size_t i = 0;
-    while (i < impl_->outputs.size() && impl_->outputs[i].name != wanted.name) ++i;
-    if (i == impl_->outputs.size()) {
-      throw error(errc::invalid_argument, output_subject(wanted.name),
-                  "the model has no such output");
-    }
-    if (w->outputs[i] != nullptr) {
-      throw error(errc::invalid_argument, output_subject(wanted.name), "it is asked for twice");
+    shared_tensor result = std::move(made[impl_->output_index(wanted.name)].one);
+    if (!result) {
+      throw error(errc::invalid_argument, output_subject(wanted.name), "it holds no tensor");
     }
     if (wanted.value.type() == element_type::undefined) {
-      wanted.value = tensor(p->output_type(i), p->output_shape(i));
+      wanted.value = take_out(std::move(result));
+    } else {
+      fit_output(wanted, result->type(), result->shape());
+      copy_elements(*result, wanted.value);
     }
-    if (wanted.value.type() != p->output_type(i) || wanted.value.shape() != p->output_shape(i)) {
-      throw error(errc::invalid_argument, output_subject(wanted.name),
-                  std::string(to_string(wanted.value.type())) + to_string(wanted.value.shape()) +
-                      " is given where the model makes " +
-                      std::string(to_string(p->output_type(i))) + to_string(p->output_shape(i)));
-    }
-    if (wanted.value.read_only()) {
-      throw error(errc::invalid_argument, output_subject(wanted.name), "the tensor is read-only");
-    }
-    w->outputs[i] = &wanted.value;
   }
-  p->run(*w, options.cancel);
+}
+
+value_map session::run_values(const value_map& inputs, const run_options& options) const {
+  options.cancel.check("run of the model");
+  std::vector<item> given;
+  symbol_map symbols;
+  for (const auto& [name, value] : inputs) impl_->check_name(name);
+  for (const value_info& info : impl_->inputs) {
+    const auto found = inputs.find(info.name);
+    given.push_back(
+        impl_->check_value(info, found == inputs.end() ? nullptr : &found->second, symbols));
+  }
+  std::vector<item> made = impl_->run_staged(given, options);
+  given.clear();
+  value_map results;
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    any_value& result = results[impl_->outputs[i].name];
+    if (made[i].one) {
+      result = take_out(std::move(made[i].one));
+    } else if (made[i].many) {
+      tensor_sequence list;
+      for (const shared_tensor& t : *made[i].many) list.push_back(t->clone());
+      result = std::move(list);
+    }
+  }
+  return results;
 }
 
 void session::run_into(std::initializer_list<named_input> inputs,

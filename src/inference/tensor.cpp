@@ -1,5 +1,6 @@
 #include <mizzen/core/checked.hpp>
 #include <mizzen/inference/tensor.hpp>
+#include <mizzen/inference/value.hpp>
 
 #include <algorithm>
 #include <array>
@@ -71,6 +72,20 @@ std::shared_ptr<void> allocate(std::size_t size) {
 }  // namespace
 
 std::string_view to_string(element_type type) noexcept { return entry_of(type).name; }
+
+std::string_view to_string(value_kind kind) noexcept {
+  switch (kind) {
+    case value_kind::tensor:
+      return "tensor";
+    case value_kind::sequence:
+      return "sequence";
+    case value_kind::optional_tensor:
+      return "optional_tensor";
+    case value_kind::optional_sequence:
+      return "optional_sequence";
+  }
+  return "?";
+}
 
 std::size_t bit_width(element_type type) noexcept { return entry_of(type).bits; }
 

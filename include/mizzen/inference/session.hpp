@@ -4,6 +4,7 @@
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
 #include <mizzen/inference/tensor.hpp>
+#include <mizzen/inference/value.hpp>
 
 #include <concepts>
 #include <cstddef>
@@ -43,9 +44,12 @@ struct value_info {
   std::string name;
   element_type type = element_type::undefined;
   std::optional<std::vector<dimension>> shape;  // nullopt when not even the rank is known
+  // Of anything but a tensor, type is that of the elements, and shape what is declared of them.
+  value_kind kind = value_kind::tensor;
 };
 
-// "float32[batch, 3, 224, ?]"; "[…]" in place of dimensions when the rank is unknown.
+// "float32[batch, 3, 224, ?]"; "[…]" in place of dimensions when the rank is unknown; what is no
+// tensor reads "sequence(float32[…])".
 std::string to_string(const value_info& info);
 
 struct session_options {
@@ -54,7 +58,8 @@ struct session_options {
   // Threads of one run, the calling one included; 0: available_cpus().
   unsigned threads = 0;
   // Most bytes the model's constants may take at load, and again most bytes that the working memory
-  // and the outputs of one run may take; beyond it error(resource_exhausted).
+  // and the outputs of one run may take; beyond it error(resource_exhausted). Where a model runs in
+  // stages (see session::run), the limit holds for each stage and for what passes between them.
   std::size_t memory_limit = std::size_t{16} << 30;
   // Run the graph passes (folding, fusion). Off helps to find which one changed a result.
   bool optimize = true;
@@ -64,7 +69,7 @@ struct session_options {
 };
 
 struct run_options {
-  // Asked before each node.
+  // Asked before each node, and in each iteration of a loop.
   cancellation cancel = {};
 };
 
@@ -120,9 +125,16 @@ class session {
   // Runs the model and returns all outputs by name. Every input must be given, with its type and a
   // shape that fits the declared one, and one number for each symbol: otherwise
   // error(invalid_argument) that names the input. Throws cancelled / deadline_exceeded when
-  // options.cancel says so, resource_exhausted beyond the memory limit, unimplemented where a shape
-  // depends on data that the model computes (one that depends on an input of at most 64 elements
-  // works, at the cost of planning for each new value). Outputs must not overlap inputs.
+  // options.cancel says so, resource_exhausted beyond the memory limit. Outputs must not overlap
+  // inputs.
+  //
+  // A model whose shapes follow from those of its inputs is planned once per set of them, and then
+  // runs without allocating. Where shapes follow from data that the model computes, and around
+  // loops, branches and sequences, it runs in stages, each planned on its own. A shape that is
+  // itself an input is planned for each new value of it.
+  //
+  // Throws error(failed_precondition) for a model with inputs or outputs that are sequences: see
+  // run_values.
   tensor_map run(std::span<const named_input> inputs, const run_options& options = {}) const;
   tensor_map run(std::initializer_list<named_input> inputs, const run_options& options = {}) const;
   tensor_map run(const tensor_map& inputs, const run_options& options = {}) const;
@@ -135,6 +147,10 @@ class session {
                 const run_options& options = {}) const;
   void run_into(std::initializer_list<named_input> inputs,
                 std::initializer_list<named_output> outputs, const run_options& options = {}) const;
+
+  // As run(), for models whose inputs or outputs may be sequences or optionals. An optional input
+  // may be left out.
+  value_map run_values(const value_map& inputs, const run_options& options = {}) const;
 
   // What is executed, as text for people: one line per node after the passes. Format unspecified.
   std::string dump_graph() const;

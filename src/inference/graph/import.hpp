@@ -21,11 +21,13 @@ struct imported_model {
 };
 
 // Versions of the default operator set that this engine knows the meaning of.
-inline constexpr std::int64_t min_opset = 7;
+inline constexpr std::int64_t min_opset = 1;
 inline constexpr std::int64_t max_opset = 28;
 
 // Copies what it needs. Initializers and Constant nodes become constant values; an input with an
-// initializer of its name is that constant. Throws error naming the field of the model.
+// initializer of its name is that constant. Calls of the model's own functions are replaced by
+// their bodies. What a subgraph uses of the graph around it becomes an input of both the subgraph
+// and its node (graph::captures). Throws error naming the field of the model.
 imported_model import_model(const model_proto& model, tensor_source& source);
 
 }  // namespace mizzen::inference::detail

@@ -97,9 +97,24 @@ std::vector<float> attribute_map::get_floats(std::string_view name) const {
   return found ? as<std::vector<float>>(*found, name, "a list of floats") : std::vector<float>{};
 }
 
+std::vector<std::string> attribute_map::get_strings(std::string_view name) const {
+  const attribute_value* found = find(name);
+  return found ? as<std::vector<std::string>>(*found, name, "a list of strings")
+               : std::vector<std::string>{};
+}
+
 std::shared_ptr<const tensor> attribute_map::get_tensor(std::string_view name) const {
   const attribute_value* found = find(name);
   return found ? as<std::shared_ptr<const tensor>>(*found, name, "a tensor") : nullptr;
+}
+
+std::shared_ptr<const graph> attribute_map::require_graph(std::string_view name) const {
+  const attribute_value* found = find(name);
+  auto g = found ? as<std::shared_ptr<const graph>>(*found, name, "a graph") : nullptr;
+  if (!g) {
+    throw error(errc::invalid_argument, "attribute '" + std::string(name) + "'", "it is missing");
+  }
+  return g;
 }
 
 std::int64_t attribute_map::require_int(std::string_view name) const {
@@ -112,7 +127,7 @@ std::int64_t attribute_map::require_int(std::string_view name) const {
 std::size_t node::operator_inputs() const noexcept {
   const auto binary = std::count_if(post_ops.begin(), post_ops.end(),
                                     [](const post_op& op) { return op.input >= 0; });
-  return inputs.size() - static_cast<std::size_t>(binary);
+  return inputs.size() - captured - static_cast<std::size_t>(binary);
 }
 
 std::string describe(const node& n) {
@@ -149,6 +164,7 @@ std::string to_text(const graph& g) {
     if (id == no_value) return std::string("-");
     const value& v = g.values[id];
     std::string text = v.name + ":" + std::string(to_string(v.type));
+    if (v.kind != value_kind::tensor) return text + "@" + std::string(to_string(v.kind));
     if (!v.shape) return text + "[…]";
     text += "[";
     for (std::size_t i = 0; i < v.shape->size(); ++i) {
@@ -169,6 +185,16 @@ std::string to_text(const graph& g) {
     text += list(n.outputs) + " = " + (n.domain.empty() ? "" : n.domain + ".") + n.op_type;
     for (const post_op& op : n.post_ops) text += "+" + std::string(to_string(op.kind));
     text += "(" + list(n.inputs) + ")\n";
+    for (const auto& [name, attribute] : n.attributes) {
+      const auto* body = std::get_if<std::shared_ptr<const graph>>(&attribute);
+      if (body == nullptr || *body == nullptr) continue;
+      text += "  " + name + ": ";
+      for (const char c : to_text(**body)) {
+        text += c;
+        if (c == '\n') text += "    ";
+      }
+      text.resize(text.size() - 4);
+    }
   }
   return text + "outputs " + list(g.outputs) + "\n";
 }

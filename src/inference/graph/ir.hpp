@@ -2,6 +2,7 @@
 #pragma once
 
 #include <mizzen/inference/tensor.hpp>
+#include <mizzen/inference/value.hpp>
 
 #include <cstdint>
 #include <limits>
@@ -56,7 +57,9 @@ class attribute_map {
   std::vector<std::int64_t> get_ints(std::string_view name,
                                      std::vector<std::int64_t> fallback = {}) const;
   std::vector<float> get_floats(std::string_view name) const;
+  std::vector<std::string> get_strings(std::string_view name) const;
   std::shared_ptr<const tensor> get_tensor(std::string_view name) const;  // null when absent
+  std::shared_ptr<const graph> require_graph(std::string_view name) const;
   std::int64_t require_int(std::string_view name) const;
 
   auto begin() const { return entries_.begin(); }
@@ -98,8 +101,9 @@ inline constexpr value_id no_value = std::numeric_limits<value_id>::max();
 
 struct value {
   std::string name;
-  element_type type = element_type::undefined;
-  std::optional<dims> shape;  // nullopt while not even the rank is known
+  element_type type = element_type::undefined;  // of the elements, for any kind
+  value_kind kind = value_kind::tensor;
+  std::optional<dims> shape;  // nullopt while not even the rank is known, and for other kinds
   memory_layout layout = memory_layout::plain;
   std::shared_ptr<const tensor> constant;  // set for initializers and folded values
 };
@@ -113,8 +117,10 @@ struct node {
   std::vector<value_id> outputs;  // no_value for an optional output that nobody wants
   attribute_map attributes;
   std::vector<post_op> post_ops;
+  // How many of the inputs, at the end, are there only because subgraphs of the node use them.
+  std::size_t captured = 0;
 
-  // Number of inputs of the operator itself: those of binary post-ops come after them.
+  // Number of inputs of the operator itself: captured ones and those of binary post-ops come after.
   std::size_t operator_inputs() const noexcept;
 };
 
@@ -129,7 +135,11 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<value_id> outputs;
   std::vector<std::string> symbols;  // name of dimension -2 - i
+  // In a subgraph, which stands in an attribute of a node, the last inputs are values of the graph
+  // around it: for each its index into that node's inputs.
+  std::vector<std::size_t> captures;
 
+  std::size_t formal_inputs() const noexcept { return inputs.size() - captures.size(); }
   value_id add_value(value v);
   std::string dimension_text(std::int64_t dimension) const;
 };

@@ -44,6 +44,13 @@ void infer_context::set(std::size_t i, element_type type, std::optional<dims> sh
   out_[i].shape = std::move(shape);
 }
 
+void infer_context::set_kind(std::size_t i, value_kind kind, element_type type) {
+  if (i >= out_.size()) return;
+  out_[i].type = type;
+  out_[i].kind = kind;
+  out_[i].shape.reset();
+}
+
 std::size_t infer_context::axis(std::int64_t value, std::size_t rank) const {
   const auto signed_rank = static_cast<std::int64_t>(rank);
   if (value < -signed_rank || value >= signed_rank) {
@@ -144,6 +151,7 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_sampling_rules(rules);
     add_sequence_rules(rules);
     add_signal_rules(rules);
+    add_dynamic_rules(rules);
     return rules;
   }();
   if (!domain.empty()) return nullptr;
@@ -151,17 +159,24 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
   return found == table.end() ? nullptr : &found->second;
 }
 
-void infer_node(const node& n, std::span<const inferred> in, std::span<inferred> out) {
+std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
+                                    std::span<inferred> out) {
   const shape_rule* rule = find_shape_rule(n.domain, n.op_type);
   if (rule == nullptr) throw error(errc::unimplemented, describe(n), "operator not supported");
   const std::size_t own_inputs = n.operator_inputs();
-  infer_context context(n, in.first(own_inputs), out);
+  infer_context context(n, in, out);
   if (own_inputs > rule->max_inputs || n.outputs.size() > rule->max_outputs) {
     context.fail("it has " + std::to_string(own_inputs) + " inputs and " +
                  std::to_string(n.outputs.size()) + " outputs, more than the operator takes");
   }
   for (std::size_t i = 0; i < rule->required_inputs; ++i) {
     if (!context.has(i)) context.fail("input " + std::to_string(i) + " is missing");
+  }
+  for (std::size_t i = 0; i < own_inputs && !rule->any_kind; ++i) {
+    if (in[i].kind != value_kind::tensor) {
+      context.fail("input " + std::to_string(i) + " must be a tensor, not a " +
+                   std::string(to_string(in[i].kind)));
+    }
   }
   try {
     rule->infer(context);
@@ -183,6 +198,11 @@ void infer_node(const node& n, std::span<const inferred> in, std::span<inferred>
       }
     }
   }
+  std::vector<std::size_t> missed;
+  for (std::size_t i = 0; i < own_inputs; ++i) {
+    if (context.missed(i)) missed.push_back(i);
+  }
+  return missed;
 }
 
 void infer_graph(graph& g) {
@@ -200,13 +220,14 @@ void infer_graph(graph& g) {
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       if (n.inputs[i] == no_value) continue;
       const value& v = g.values[n.inputs[i]];
-      in[i] = {v.type, v.shape, v.constant.get()};
+      in[i] = {v.type, v.shape, v.constant.get(), v.kind};
     }
     infer_node(n, in, out);
     for (std::size_t i = 0; i < n.outputs.size(); ++i) {
       if (n.outputs[i] == no_value) continue;
       value& v = g.values[n.outputs[i]];
       v.type = out[i].type;
+      v.kind = out[i].kind;
       v.shape = std::move(out[i].shape);
     }
   }

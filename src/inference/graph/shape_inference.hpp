@@ -18,6 +18,7 @@ struct inferred {
   element_type type = element_type::undefined;  // undefined for an input that is left out
   std::optional<dims> shape;
   const tensor* known = nullptr;  // the value itself, where it is constant
+  value_kind kind = value_kind::tensor;
 };
 
 // One node under inference. A rule reads inputs and sets outputs; what it cannot know it leaves
@@ -25,7 +26,7 @@ struct inferred {
 class infer_context {
  public:
   infer_context(const node& n, std::span<const inferred> in, std::span<inferred> out)
-      : n_(n), in_(in), out_(out) {}
+      : n_(n), in_(in.first(n.operator_inputs())), every_(in), out_(out) {}
 
   const node& n() const noexcept { return n_; }
   const attribute_map& attributes() const noexcept { return n_.attributes; }
@@ -40,7 +41,23 @@ class infer_context {
   const dims* shape(std::size_t i) const noexcept {
     return has(i) && in_[i].shape ? &*in_[i].shape : nullptr;
   }
-  const tensor* known(std::size_t i) const noexcept { return has(i) ? in_[i].known : nullptr; }
+  // The value of an input; null where only a run can tell. Ask only where the output's shape hangs
+  // on it: a plan looks for what was asked in vain.
+  const tensor* known(std::size_t i) const noexcept {
+    if (!has(i)) return nullptr;
+    if (in_[i].known == nullptr && i < missed_bits) missed_ |= std::uint64_t{1} << i;
+    return in_[i].known;
+  }
+  // Whether known() was asked for this input in vain.
+  bool missed(std::size_t i) const noexcept {
+    return i < missed_bits && (missed_ >> i & std::uint64_t{1}) != 0;
+  }
+  value_kind kind(std::size_t i) const noexcept {
+    return i < in_.size() ? in_[i].kind : value_kind::tensor;
+  }
+  // All inputs, also those that only subgraphs use.
+  std::span<const inferred> every_input() const noexcept { return every_; }
+  std::size_t output_count() const noexcept { return out_.size(); }
   // The elements of a known int32 or int64 input of at most one dimension.
   std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;
   std::optional<std::int64_t> scalar(std::size_t i) const;
@@ -48,6 +65,7 @@ class infer_context {
   std::int64_t length(std::size_t i) const;
 
   void set(std::size_t i, element_type type, std::optional<dims> shape = std::nullopt);
+  void set_kind(std::size_t i, value_kind kind, element_type type);
 
   // The axis in [0, rank), or an error.
   std::size_t axis(std::int64_t value, std::size_t rank) const;
@@ -64,9 +82,12 @@ class infer_context {
   [[noreturn]] void unsupported(std::string_view message) const;
 
  private:
+  static constexpr std::size_t missed_bits = 64;
+
   const node& n_;
-  std::span<const inferred> in_;
+  std::span<const inferred> in_, every_;
   std::span<inferred> out_;
+  mutable std::uint64_t missed_ = 0;
 };
 
 // Arithmetic on dimensions that may be symbols: unknown_dim unless the result is certain.
@@ -81,14 +102,17 @@ struct shape_rule {
   std::size_t max_inputs;
   std::size_t max_outputs;
   void (*infer)(infer_context&);
+  bool any_kind = false;  // takes sequences and optionals too
 };
 
 // null for an operator without a rule.
 const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_type);
 
 // Fills out. Throws error(invalid_argument) naming the node if it cannot be right, and
-// error(unimplemented) for an operator without a rule.
-void infer_node(const node& n, std::span<const inferred> in, std::span<inferred> out);
+// error(unimplemented) for an operator without a rule. Returns the inputs whose values the shapes
+// hang on but which are not known.
+std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
+                                    std::span<inferred> out);
 
 // Types and shapes of all values of a graph, constants included.
 void infer_graph(graph& g);

@@ -16,5 +16,6 @@ void add_data_rules(shape_rule_table& table);
 void add_sampling_rules(shape_rule_table& table);
 void add_sequence_rules(shape_rule_table& table);
 void add_signal_rules(shape_rule_table& table);
+void add_dynamic_rules(shape_rule_table& table);
 
 }  // namespace mizzen::inference::detail

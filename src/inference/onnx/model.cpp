@@ -40,6 +40,10 @@ class parser {
               entry(in.bytes("metadata_props"),
                     {&path, "metadata_props", static_cast<std::ptrdiff_t>(out.metadata.size())}));
           break;
+        case 25:
+          append(out.functions, in, path, "functions",
+                 [this](auto b, const field_path& p) { return function(b, p); });
+          break;
         default:
           in.skip();
       }
@@ -147,6 +151,48 @@ class parser {
     return out;
   }
 
+  function_proto function(std::span<const std::byte> bytes, const field_path& path) {
+    count(path);
+    function_proto out;
+    for (wire_reader in(bytes, path); in.next();) {
+      switch (in.field()) {
+        case 1:
+          out.name = in.string("name");
+          break;
+        case 4:
+          append_string(out.inputs, in, path, "input");
+          break;
+        case 5:
+          append_string(out.outputs, in, path, "output");
+          break;
+        case 6:
+          append_string(out.attributes, in, path, "attribute");
+          break;
+        case 7:
+          append(out.nodes, in, path, "node",
+                 [this](auto b, const field_path& p) { return node(b, p, 0); });
+          break;
+        case 9:
+          append(out.opsets, in, path, "opset_import",
+                 [this](auto b, const field_path& p) { return opset(b, p); });
+          break;
+        case 10:
+          out.domain = in.string("domain");
+          break;
+        case 11:
+          append(out.with_default, in, path, "attribute_proto",
+                 [this](auto b, const field_path& p) { return attribute(b, p, 0); });
+          break;
+        case 13:
+          out.overload = in.string("overload");
+          break;
+        default:
+          in.skip();
+      }
+    }
+    return out;
+  }
+
   node_proto node(std::span<const std::byte> bytes, const field_path& path, int depth) {
     count(path);
     node_proto out;
@@ -170,6 +216,9 @@ class parser {
           break;
         case 7:
           out.domain = in.string("domain");
+          break;
+        case 8:
+          out.overload = in.string("overload");
           break;
         default:
           in.skip();
@@ -199,8 +248,8 @@ class parser {
           out.t = tensor(in.bytes("t"), {&path, "t"});
           break;
         case 6:
-          graph(in.bytes("g"), {&path, "g"}, depth + 1);
-          out.has_graph = true;
+          out.g =
+              std::make_shared<const graph_proto>(graph(in.bytes("g"), {&path, "g"}, depth + 1));
           break;
         case 7:
           in.append(out.floats, "floats");
@@ -210,6 +259,10 @@ class parser {
           break;
         case 9:
           append_string(out.strings, in, path, "strings");
+          break;
+        case 14:
+          out.tp.emplace();
+          out.tp->kind = type(in.bytes("tp"), {&path, "tp"}, *out.tp, 0);
           break;
         case 20:
           out.type = in.int32("type");
@@ -286,7 +339,7 @@ class parser {
           out.name = in.string("name");
           break;
         case 2:
-          type(in.bytes("type"), {&path, "type"}, out);
+          out.kind = type(in.bytes("type"), {&path, "type"}, out, 0);
           break;
         default:
           in.skip();
@@ -295,15 +348,39 @@ class parser {
     return out;
   }
 
-  void type(std::span<const std::byte> bytes, const field_path& path, value_info_proto& out) {
+  // The kind of a type; depth counts the types around it.
+  std::optional<value_kind> type(std::span<const std::byte> bytes, const field_path& path,
+                                 value_info_proto& out, int depth) {
+    std::optional<value_kind> kind;
+    // The one field of a sequence's or optional's type.
+    const auto element = [&](std::span<const std::byte> inner, const field_path& at) {
+      std::optional<value_kind> found;
+      for (wire_reader in(inner, at); in.next();) {
+        if (in.field() == 1 && depth < 2) {
+          found = type(in.bytes("elem_type"), {&at, "elem_type"}, out, depth + 1);
+        } else {
+          in.skip();
+        }
+      }
+      return found;
+    };
     for (wire_reader in(bytes, path); in.next();) {
       if (in.field() == 1) {
-        out.is_tensor = true;
         tensor_type(in.bytes("tensor_type"), {&path, "tensor_type"}, out);
+        kind = value_kind::tensor;
+      } else if (in.field() == 4) {
+        const auto of = element(in.bytes("sequence_type"), {&path, "sequence_type"});
+        kind = of == value_kind::tensor ? std::optional(value_kind::sequence) : std::nullopt;
+      } else if (in.field() == 9) {
+        const auto of = element(in.bytes("optional_type"), {&path, "optional_type"});
+        kind = of == value_kind::tensor     ? std::optional(value_kind::optional_tensor)
+               : of == value_kind::sequence ? std::optional(value_kind::optional_sequence)
+                                            : std::nullopt;
       } else {
         in.skip();
       }
     }
+    return kind;
   }
 
   void tensor_type(std::span<const std::byte> bytes, const field_path& path,

@@ -1,8 +1,11 @@
 // An ONNX file as plain structs. Source: onnx/onnx.proto3 (field numbers and meaning).
 #pragma once
 
+#include <mizzen/inference/value.hpp>
+
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,12 +38,16 @@ struct dimension_proto {
   std::string_view param;
 };
 
+// A type in which one tensor type stands, alone or in a sequence, an optional or an optional
+// sequence; kind is nullopt for any other one (a map, a sparse tensor) and for none at all.
 struct value_info_proto {
   std::string_view name;
+  std::optional<value_kind> kind;
   std::int32_t elem_type = 0;
-  bool is_tensor = false;
   std::optional<std::vector<dimension_proto>> shape;
 };
+
+struct graph_proto;
 
 struct attribute_proto {
   std::string_view name;
@@ -50,14 +57,15 @@ struct attribute_proto {
   std::int64_t i = 0;
   std::string_view s;
   std::optional<tensor_proto> t;
-  bool has_graph = false;
+  std::shared_ptr<const graph_proto> g;
+  std::optional<value_info_proto> tp;  // without a name
   std::vector<float> floats;
   std::vector<std::int64_t> ints;
   std::vector<std::string_view> strings;
 };
 
 struct node_proto {
-  std::string_view name, op_type, domain;
+  std::string_view name, op_type, domain, overload;
   std::vector<std::string_view> inputs, outputs;
   std::vector<attribute_proto> attributes;
 };
@@ -70,17 +78,29 @@ struct graph_proto {
   std::size_t sparse_initializers = 0;
 };
 
+using opset_list = std::vector<std::pair<std::string_view, std::int64_t>>;
+
+struct function_proto {
+  std::string_view name, domain, overload;
+  std::vector<std::string_view> inputs, outputs;
+  std::vector<std::string_view> attributes;   // that a call may give
+  std::vector<attribute_proto> with_default;  // likewise, and their values if it does not
+  std::vector<node_proto> nodes;
+  opset_list opsets;
+};
+
 struct model_proto {
   std::int64_t ir_version = 0;
   std::string_view producer_name, producer_version;
-  std::vector<std::pair<std::string_view, std::int64_t>> opsets;
+  opset_list opsets;
   std::vector<std::pair<std::string_view, std::string_view>> metadata;
   std::optional<graph_proto> graph;
+  std::vector<function_proto> functions;
 };
 
-// Reads a model. Subgraphs of attributes are checked for form and otherwise left out. Throws
-// error(data_loss) naming the path of what is damaged, error(resource_exhausted) for a model of
-// more parts than any real one has, and error(invalid_argument) for one without a graph.
+// Reads a model. Throws error(data_loss) naming the path of what is damaged,
+// error(resource_exhausted) for a model of more parts than any real one has, and
+// error(invalid_argument) for one without a graph.
 model_proto parse_model(std::span<const std::byte> bytes);
 
 }  // namespace mizzen::inference::detail

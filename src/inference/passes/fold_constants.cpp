@@ -1,6 +1,7 @@
 #include "inference/passes/passes.hpp"
 #include "inference/runtime/program.hpp"
 
+#include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/checked.hpp>
 
 #include <algorithm>
@@ -17,6 +18,34 @@ bool is_shape_query(const graph& g, const node& n) {
          is_concrete(g.values[n.inputs[0]].shape);
 }
 
+// False if its outputs are larger than what folding may make.
+bool fold_operation(graph& g, const node& n, pass_context& context) {
+  const auto account =
+      std::make_shared<memory_account>(std::min(always_folded_bytes, context.budget));
+  std::vector<item> in(n.inputs.size());
+  for (std::size_t k = 0; k < in.size(); ++k) {
+    if (n.inputs[k] != no_value) in[k] = g.values[n.inputs[k]].constant;
+  }
+  std::vector<item> out(n.outputs.size());
+  const cancellation never_cancelled;
+  const auto op = compile_operation({{n, g, context.host.threads()}, {}});
+  try {
+    op->run({in, {never_cancelled, account}}, out);
+  } catch (const error& e) {
+    if (e.code() == errc::resource_exhausted) return false;
+    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+  }
+  for (std::size_t k = 0; k < out.size(); ++k) {
+    if (n.outputs[k] == no_value) continue;
+    value& v = g.values[n.outputs[k]];
+    context.budget -= std::min(context.budget, out[k].one->bytes().size());
+    v.type = out[k].one->type();
+    v.shape = out[k].one->shape();
+    v.constant = std::make_shared<const tensor>(out[k].one->clone());
+  }
+  return true;
+}
+
 }  // namespace
 
 bool fold_constants(graph& g, pass_context& context) {
@@ -28,6 +57,11 @@ bool fold_constants(graph& g, pass_context& context) {
       return v == no_value || g.values[v].constant;
     });
     if (!all_constant && !is_shape_query(g, n)) continue;
+    if (runs_as_operation(n, g)) {
+      dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context);
+      changed = changed || dead[i];
+      continue;
+    }
     std::vector<inferred> out(n.outputs.size());
     std::size_t in_bytes = 0;
     std::vector<value_view> in(n.inputs.size());

@@ -35,6 +35,7 @@ void run_passes(graph& g, pass_context& context) {
     bool (*run)(graph&, pass_context&);
   };
   constexpr pass clean_up[] = {{"fold_constants", fold_constants},
+                               {"inline_branches", inline_branches},
                                {"remove_identities", remove_identities},
                                {"remove_dead_code", remove_dead_code}};
   constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
@@ -57,7 +58,7 @@ void run_passes(graph& g, pass_context& context) {
     for (const pass& p : rewrite) changed = run(p) || changed;
     if (!changed) break;
   }
-  run(clean_up[2]);
+  run(clean_up[3]);
 }
 
 }  // namespace mizzen::inference::detail

@@ -22,6 +22,9 @@ struct pass_context {
 // Nodes whose inputs are all constant become constants, and Shape of a fixed shape too.
 bool fold_constants(graph& g, pass_context& context);
 
+// An If whose condition is constant becomes the nodes of its branch.
+bool inline_branches(graph& g, pass_context& context);
+
 // Nodes that hand their input on: Identity, Dropout, Cast to the same type, arithmetic with a
 // neutral constant, Reshape and Transpose that change nothing.
 bool remove_identities(graph& g, pass_context& context);

@@ -27,8 +27,8 @@ bool depends_on_shape_only(const node& n) {
 // Makes a plan: shapes, liveness, storage, places in the arena, slots.
 class plan::builder {
  public:
-  builder(plan& target, std::size_t memory_limit)
-      : out_(target), p_(target.program_), g_(p_.g), limit_(memory_limit) {}
+  builder(plan& target, const program_part& part, std::size_t memory_limit)
+      : out_(target), p_(target.program_), g_(p_.g), part_(part), limit_(memory_limit) {}
 
   void build() {
     infer();
@@ -57,13 +57,14 @@ class plan::builder {
       known_[v] = declared.constant.get();
       if (is_concrete(declared.shape)) out_.shapes_[v] = *declared.shape;
     }
-    for (std::size_t i = 0; i < g_.inputs.size(); ++i) {
-      out_.shapes_[g_.inputs[i]] = out_.input_shapes_[i];
-      known_[g_.inputs[i]] = out_.pinned(i);
+    for (std::size_t i = 0; i < part_.inputs.size(); ++i) {
+      const value_id v = part_.inputs[i];
+      out_.shapes_[v] = out_.input_shapes_[i];
+      if (out_.pinned(i) != nullptr) known_[v] = out_.pinned(i);
     }
     std::vector<inferred> in;
     std::vector<inferred> made;
-    for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
+    for (std::size_t i = part_.first; i < part_.last; ++i) {
       const node& n = g_.nodes[i];
       in.assign(n.inputs.size(), {});
       made.assign(n.outputs.size(), {});
@@ -74,14 +75,18 @@ class plan::builder {
         in[k] = {types_[v], out_.shapes_[v], known_[v]};
         all_known = all_known && known(v);
       }
-      infer_node(n, in, made);
+      const std::vector<std::size_t> missed = infer_node(n, in, made);
       for (std::size_t k = 0; k < n.outputs.size(); ++k) {
         const value_id v = n.outputs[k];
         if (v == no_value || made[k].type == element_type::undefined) continue;
         if (!is_concrete(made[k].shape)) {
-          throw data_dependent_shape(errc::unimplemented, describe(n),
-                                     "the shape of its output '" + g_.values[v].name +
-                                         "' depends on data that is computed at run time");
+          std::vector<value_id> wanted;
+          for (const std::size_t m : missed) wanted.push_back(n.inputs[m]);
+          throw data_dependent_shape(
+              error(errc::unimplemented, describe(n),
+                    "the shape of its output '" + g_.values[v].name +
+                        "' depends on more data than a plan can be made for"),
+              i, std::move(wanted));
         }
         out_.shapes_[v] = *made[k].shape;
       }
@@ -111,8 +116,8 @@ class plan::builder {
   void find_needed() {
     needed_.assign(g_.values.size(), false);
     runs_.assign(g_.nodes.size(), false);
-    for (const value_id v : g_.outputs) needed_[v] = !known(v);
-    for (std::size_t i = g_.nodes.size(); i-- > 0;) {
+    for (const value_id v : part_.outputs) needed_[v] = !known(v);
+    for (std::size_t i = part_.last; i-- > part_.first;) {
       const node& n = g_.nodes[i];
       bool wanted = false;
       for (const value_id v : n.outputs) wanted = wanted || (v != no_value && needed_[v]);
@@ -131,8 +136,8 @@ class plan::builder {
   void find_last_uses() {
     last_use_.assign(g_.values.size(), 0);
     is_output_.assign(g_.values.size(), false);
-    for (const value_id v : g_.outputs) is_output_[v] = true;
-    for (std::size_t i = g_.nodes.size(); i-- > 0;) {
+    for (const value_id v : part_.outputs) is_output_[v] = true;
+    for (std::size_t i = part_.last; i-- > part_.first;) {
       if (!runs_[i]) continue;
       const node& n = g_.nodes[i];
       for (const value_id v : n.inputs) {
@@ -155,19 +160,19 @@ class plan::builder {
     for (std::size_t v = 0; v < g_.values.size(); ++v) {
       if (known_[v] != nullptr) where_[v] = {storage_kind::constant, 0, known_[v]->bytes().data()};
     }
-    for (std::size_t i = 0; i < g_.inputs.size(); ++i) {
-      where_[g_.inputs[i]] = {storage_kind::input, i, nullptr};
+    for (std::size_t i = 0; i < part_.inputs.size(); ++i) {
+      where_[part_.inputs[i]] = {storage_kind::input, i, nullptr};
     }
-    out_.outputs_.resize(g_.outputs.size());
-    for (std::size_t i = 0; i < g_.outputs.size(); ++i) {
-      const value_id v = g_.outputs[i];
+    out_.outputs_.resize(part_.outputs.size());
+    for (std::size_t i = 0; i < part_.outputs.size(); ++i) {
+      const value_id v = part_.outputs[i];
       out_.outputs_[i].type = types_[v];
       out_.outputs_[i].shape = out_.shapes_[v];
       out_.outputs_[i].copied = where_[v].kind != storage_kind::none;
       if (where_[v].kind == storage_kind::none) where_[v] = {storage_kind::output, i, nullptr};
       out_.outputs_[i].from = where_[v];
     }
-    for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
+    for (std::size_t i = part_.first; i < part_.last; ++i) {
       if (runs_[i]) place_node(i);
     }
   }
@@ -234,7 +239,7 @@ class plan::builder {
     out_.arena_bytes_ = plan_memory(buffers_);
     std::size_t total = out_.arena_bytes_;
     for (std::size_t i = 0; i < out_.outputs_.size(); ++i) {
-      total = checked_add(total, value_bytes(view(g_.outputs[i])), "memory of a run");
+      total = checked_add(total, value_bytes(view(part_.outputs[i])), "memory of a run");
     }
     if (total > limit_) {
       throw error(errc::resource_exhausted, "memory of a run",
@@ -277,6 +282,7 @@ class plan::builder {
   plan& out_;
   const program& p_;
   const graph& g_;
+  const program_part& part_;
   std::size_t limit_;
   std::vector<const tensor*> known_;  // by value
   std::vector<element_type> types_;
@@ -286,10 +292,10 @@ class plan::builder {
   std::vector<planned_buffer> buffers_;
 };
 
-plan::plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit,
-           std::vector<tensor> pinned)
+plan::plan(const program& p, const program_part& part, std::vector<shape_type> input_shapes,
+           std::size_t memory_limit, std::vector<tensor> pinned)
     : program_(p), input_shapes_(std::move(input_shapes)), pinned_(std::move(pinned)) {
-  builder(*this, memory_limit).build();
+  builder(*this, part, memory_limit).build();
 }
 
 std::unique_ptr<workspace> plan::acquire() const {

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace mizzen::inference::detail {
@@ -32,10 +33,18 @@ struct workspace {
   std::vector<tensor> spare_outputs;  // for outputs that the caller does not want
 };
 
-// Thrown by a plan when a shape depends on the values of inputs, which it was not given.
+// Thrown by a plan when a shape depends on values that it does not know.
 class data_dependent_shape : public error {
  public:
-  using error::error;
+  data_dependent_shape(const error& e, std::size_t node, std::vector<value_id> wanted)
+      : error(e), node_(node), wanted_(std::move(wanted)) {}
+  std::size_t node() const noexcept { return node_; }
+  // The inputs of the node whose values would tell.
+  const std::vector<value_id>& wanted() const noexcept { return wanted_; }
+
+ private:
+  std::size_t node_;
+  std::vector<value_id> wanted_;
 };
 
 // Every shape is known, what depends only on shapes is computed, and every buffer has its place.
@@ -45,8 +54,8 @@ class plan {
   // Throws error(resource_exhausted) if the arena and the outputs take more than the limit, and
   // data_dependent_shape. Pinned are inputs (by index; empty: none) whose values the plan may rely
   // on: it is then good for exactly these values. The program must outlive the plan.
-  plan(const program& p, std::vector<shape_type> input_shapes, std::size_t memory_limit,
-       std::vector<tensor> pinned = {});
+  plan(const program& p, const program_part& part, std::vector<shape_type> input_shapes,
+       std::size_t memory_limit, std::vector<tensor> pinned = {});
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
 
@@ -64,6 +73,8 @@ class plan {
   // A workspace that no other run uses: a kept one, or a new one. Give it back after the run.
   std::unique_ptr<workspace> acquire() const;
   void release(std::unique_ptr<workspace> w) const noexcept;
+
+  std::size_t output_count() const noexcept { return outputs_.size(); }
 
   // Executes with the bound inputs and outputs (null for an unwanted output). Allocates nothing
   // unless an unwanted output needs memory for the first time.

@@ -7,15 +7,25 @@
 
 namespace mizzen::inference::detail {
 
-program compile_program(graph g, std::shared_ptr<device> on) {
-  program p{std::move(g), std::move(on), {}};
-  p.kernels.reserve(p.g.nodes.size());
+program compile_program(graph g, const compile_settings& settings) {
+  program p{std::move(g), settings.on, {}, {}};
+  p.kernels.resize(p.g.nodes.size());
+  p.operations.resize(p.g.nodes.size());
   std::vector<bool> read(p.g.values.size(), false);
   for (const value_id v : p.g.outputs) read[v] = true;
-  for (const node& n : p.g.nodes) {
-    p.kernels.push_back(p.on->compile({n, p.g, p.on->threads()}));
-    for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-      if (n.inputs[i] != no_value && p.kernels.back()->reads_input(i)) read[n.inputs[i]] = true;
+  for (std::size_t i = 0; i < p.g.nodes.size(); ++i) {
+    const node& n = p.g.nodes[i];
+    const compile_context about{n, p.g, p.on->threads()};
+    if (runs_as_operation(n, p.g)) {
+      p.operations[i] = compile_operation({about, settings});
+    } else {
+      p.kernels[i] = p.on->compile(about);
+    }
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      if (n.inputs[k] == no_value) continue;
+      if (p.operations[i] ? p.operations[i]->reads_input(k) : p.kernels[i]->reads_input(k)) {
+        read[n.inputs[k]] = true;
+      }
     }
   }
   for (std::size_t i = 0; i < p.g.values.size(); ++i) {

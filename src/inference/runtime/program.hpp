@@ -2,6 +2,7 @@
 #pragma once
 
 #include "inference/device/device.hpp"
+#include "inference/dynamic/operation.hpp"
 #include "inference/graph/shape_inference.hpp"
 
 #include <cstddef>
@@ -14,11 +15,22 @@ namespace mizzen::inference::detail {
 struct program {
   graph g;
   std::shared_ptr<device> on;
-  std::vector<std::unique_ptr<kernel>> kernels;  // parallel to graph::nodes
+  // Parallel to graph::nodes: each has one or the other.
+  std::vector<std::unique_ptr<kernel>> kernels;
+  std::vector<std::unique_ptr<operation>> operations;
 };
 
-// Compiles every node, and frees the constants that no kernel reads any more.
-program compile_program(graph g, std::shared_ptr<device> on);
+// Compiles every node, and frees the constants that nothing reads any more.
+program compile_program(graph g, const compile_settings& settings);
+
+// Nodes [first, last) of a program, none of them an operation, with the values that they take from
+// before and leave for after.
+struct program_part {
+  std::size_t first = 0;
+  std::size_t last = 0;
+  std::vector<value_id> inputs;
+  std::vector<value_id> outputs;
+};
 
 // True if all dimensions are numbers.
 bool is_concrete(const std::optional<dims>& shape) noexcept;

@@ -1,0 +1,296 @@
+#include "inference/runtime/executable.hpp"
+
+#include <limits>
+#include <string>
+
+namespace mizzen::inference::detail {
+namespace {
+
+constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
+
+// An input that a shape follows from may have this many elements to be pinned …
+constexpr std::size_t most_pinned_elements = 64;
+// … or this many where it is itself the shape, the axes, the lengths of a node.
+constexpr std::size_t most_pinned_operand = 4096;
+// Nodes between them: what takes more to compute belongs to a run.
+constexpr std::size_t most_nodes_behind = 32;
+
+bool is_plain(const graph& g, value_id v) {
+  return g.values[v].kind == value_kind::tensor && g.values[v].type != element_type::string;
+}
+
+}  // namespace
+
+std::vector<std::size_t> stage::inputs_behind(const data_dependent_shape& e,
+                                              std::span<const tensor* const> inputs) const {
+  const graph& g = program_.g;
+  std::vector<std::size_t> found;
+  std::vector<bool> seen(g.values.size(), false);
+  std::vector<std::pair<value_id, bool>> open;  // and whether it is an operand of the node itself
+  for (const value_id v : e.wanted()) open.emplace_back(v, true);
+  std::size_t nodes = 0;
+  while (!open.empty()) {
+    const auto [v, direct] = open.back();
+    open.pop_back();
+    if (v == no_value || seen[v]) continue;
+    seen[v] = true;
+    const auto at = std::find(part_.inputs.begin(), part_.inputs.end(), v);
+    if (at != part_.inputs.end()) {
+      const auto i = static_cast<std::size_t>(at - part_.inputs.begin());
+      if (inputs[i]->size() > (direct ? most_pinned_operand : most_pinned_elements)) return {};
+      found.push_back(i);
+      continue;
+    }
+    if (g.values[v].constant) continue;
+    for (std::size_t i = part_.first; i < e.node(); ++i) {
+      const node& n = g.nodes[i];
+      if (std::find(n.outputs.begin(), n.outputs.end(), v) == n.outputs.end()) continue;
+      if (++nodes > most_nodes_behind) return {};
+      // Of these the shape counts, which is known.
+      if (n.op_type == "Shape" || n.op_type == "Size") break;
+      for (const value_id in : n.inputs) open.emplace_back(in, false);
+      break;
+    }
+  }
+  return found;
+}
+
+std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs) const {
+  std::vector<shape_type> shapes;
+  shapes.reserve(inputs.size());
+  for (const tensor* t : inputs) shapes.push_back(t->shape());
+  std::vector<bool> pin;
+  {
+    const std::lock_guard lock(mutex_);
+    pin = pinned_;
+  }
+  std::shared_ptr<const plan> made;
+  while (!made) {
+    std::vector<tensor> pinned;
+    for (std::size_t i = 0; i < inputs.size(); ++i) {
+      const bool small = inputs[i]->size() <= most_pinned_operand;
+      pinned.push_back(pin[i] && small ? inputs[i]->clone() : tensor());
+    }
+    try {
+      made =
+          std::make_shared<const plan>(program_, part_, shapes, memory_limit_, std::move(pinned));
+    } catch (const data_dependent_shape& e) {
+      bool more = false;
+      for (const std::size_t i : inputs_behind(e, inputs)) {
+        more = more || !pin[i];
+        pin[i] = true;
+      }
+      if (!more) throw;
+    }
+  }
+  // Made outside the lock: runs with known shapes need not wait. Two threads may make the same
+  // plan; the second one is then used once and dropped from the end of the list.
+  const std::lock_guard lock(mutex_);
+  pinned_ = std::move(pin);
+  if (cached_plans_ != 0) {
+    plans_.insert(plans_.begin(), made);
+    if (plans_.size() > cached_plans_) plans_.pop_back();
+  }
+  return made;
+}
+
+executable::executable(graph graph, const compile_settings& settings)
+    : program_(compile_program(std::move(graph), settings)), settings_(settings) {
+  const auto& g = program_.g;
+  last_use_.assign(g.values.size(), 0);
+  has_source_.assign(g.values.size(), false);
+  bool plain = true;
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    plain = plain && !program_.operations[i];
+    for (const value_id v : g.nodes[i].inputs) {
+      if (v != no_value) last_use_[v] = i;
+    }
+    for (const value_id v : g.nodes[i].outputs) {
+      if (v != no_value) has_source_[v] = true;
+    }
+  }
+  for (const value_id v : g.outputs) {
+    last_use_[v] = never;
+    plain = plain && is_plain(g, v);
+  }
+  for (const value_id v : g.inputs) {
+    has_source_[v] = true;
+    plain = plain && is_plain(g, v);
+  }
+  constants_.resize(g.values.size());
+  for (std::size_t v = 0; v < g.values.size(); ++v) constants_[v] = g.values[v].constant;
+  if (plain) {
+    whole_ = std::make_unique<const stage>(
+        program_, program_part{0, g.nodes.size(), g.inputs, g.outputs}, settings_);
+  }
+  auto list = std::make_shared<step_list>();
+  for (std::size_t i = 0; i < g.nodes.size();) {
+    if (program_.operations[i]) {
+      list->push_back({nullptr, i, dead_after(i, i + 1)});
+      ++i;
+      continue;
+    }
+    const std::size_t first = i;
+    while (i < g.nodes.size() && !program_.operations[i]) ++i;
+    list->push_back(planned_step(first, i));
+  }
+  steps_ = std::move(list);
+}
+
+std::vector<value_id> executable::dead_after(std::size_t first, std::size_t last) const {
+  std::vector<value_id> dead;
+  for (std::size_t i = first; i < last; ++i) {
+    for (const auto& list : {program_.g.nodes[i].inputs, program_.g.nodes[i].outputs}) {
+      for (const value_id v : list) {
+        if (v != no_value && last_use_[v] < last) dead.push_back(v);
+      }
+    }
+  }
+  return dead;
+}
+
+executable::step executable::planned_step(std::size_t first, std::size_t last) const {
+  const auto& g = program_.g;
+  program_part part{first, last, {}, {}};
+  std::vector<bool> made(g.values.size(), false);
+  std::vector<bool> taken(g.values.size(), false);
+  for (std::size_t i = first; i < last; ++i) {
+    const node& n = g.nodes[i];
+    for (const value_id v : n.inputs) {
+      // What has no source is a constant of which only prepacked forms are left.
+      if (v == no_value || made[v] || taken[v] || !has_source_[v]) continue;
+      taken[v] = true;
+      part.inputs.push_back(v);
+    }
+    for (const value_id v : n.outputs) {
+      if (v != no_value) made[v] = true;
+    }
+  }
+  for (std::size_t i = first; i < last; ++i) {
+    for (const value_id v : g.nodes[i].outputs) {
+      if (v != no_value && last_use_[v] >= last) part.outputs.push_back(v);
+    }
+  }
+  return {std::make_shared<const stage>(program_, std::move(part), settings_), 0,
+          dead_after(first, last)};
+}
+
+std::pair<executable::step, executable::step> executable::split(const stage& s,
+                                                                std::size_t before) const {
+  std::pair<step, step> parts{planned_step(s.part().first, before),
+                              planned_step(before, s.part().last)};
+  const std::lock_guard lock(mutex_);
+  auto list = std::make_shared<step_list>(*steps_);
+  for (std::size_t i = 0; i < list->size(); ++i) {
+    if ((*list)[i].planned.get() != &s) continue;
+    (*list)[i] = parts.second;
+    list->insert(list->begin() + static_cast<std::ptrdiff_t>(i), parts.first);
+    steps_ = std::move(list);
+    break;
+  }
+  // Where another run has split it meanwhile, this one goes on with its own parts.
+  return parts;
+}
+
+std::shared_ptr<const executable::step_list> executable::steps() const {
+  const std::lock_guard lock(mutex_);
+  return steps_;
+}
+
+std::vector<item> executable::run(std::span<const item> inputs, const run_state& state) const {
+  const auto& g = program_.g;
+  std::vector<item> frame(g.values.size());
+  for (std::size_t i = 0; i < g.inputs.size(); ++i) frame[g.inputs[i]] = inputs[i];
+  const auto list = steps();
+  const auto end_step = [&](const step& s) {
+    for (const value_id v : s.dead) frame[v] = {};
+  };
+  for (const step& s : *list) {
+    state.cancel.check("run of the model");
+    if (s.planned) {
+      run_stage(s.planned, frame, state);
+    } else {
+      run_operation(s.node, frame, state);
+    }
+    end_step(s);
+  }
+  std::vector<item> outputs;
+  outputs.reserve(g.outputs.size());
+  for (const value_id v : g.outputs) {
+    outputs.push_back(frame[v].empty() ? constants_[v] : frame[v]);
+  }
+  return outputs;
+}
+
+void executable::run_stage(std::shared_ptr<const stage> s, std::vector<item>& frame,
+                           const run_state& state) const {
+  std::shared_ptr<const stage> rest;
+  while (!run_planned(*s, frame, state, rest)) {
+    state.cancel.check("run of the model");
+    s = std::move(rest);
+  }
+}
+
+bool executable::run_planned(const stage& s, std::vector<item>& frame, const run_state& state,
+                             std::shared_ptr<const stage>& rest) const {
+  const auto& g = program_.g;
+  const program_part& part = s.part();
+  std::vector<const tensor*> inputs;
+  inputs.reserve(part.inputs.size());
+  for (const value_id v : part.inputs) {
+    const tensor* t = frame[v].one.get();
+    if (t == nullptr) {
+      throw error(errc::invalid_argument, "value '" + g.values[v].name + "'", "it holds no tensor");
+    }
+    if (t->rank() > max_rank) {
+      throw error(errc::unimplemented, "value '" + g.values[v].name + "'", "too many dimensions");
+    }
+    inputs.push_back(t);
+  }
+  std::shared_ptr<const plan> p = s.find([&](std::size_t i) { return inputs[i]; });
+  if (!p) {
+    try {
+      p = s.make(inputs);
+    } catch (const data_dependent_shape& e) {
+      if (e.node() == part.first) throw;
+      const auto [before, after] = split(s, e.node());
+      rest = after.planned;
+      std::shared_ptr<const stage> none;
+      // What comes before the node was planned to there just now, and so it is again.
+      if (!run_planned(*before.planned, frame, state, none)) run_stage(none, frame, state);
+      return false;
+    }
+  }
+  std::vector<std::shared_ptr<tensor>> made;
+  made.reserve(part.outputs.size());
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) {
+    made.push_back(state.make(p->output_type(i), p->output_shape(i)));
+  }
+  const borrowed_workspace w(*p);
+  std::copy(inputs.begin(), inputs.end(), w->inputs.begin());
+  for (std::size_t i = 0; i < made.size(); ++i) w->outputs[i] = made[i].get();
+  p->run(*w, state.cancel);
+  for (std::size_t i = 0; i < made.size(); ++i) frame[part.outputs[i]] = shared_tensor(made[i]);
+  return true;
+}
+
+void executable::run_operation(std::size_t at, std::vector<item>& frame,
+                               const run_state& state) const {
+  const node& n = program_.g.nodes[at];
+  std::vector<item> inputs(n.inputs.size());
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const value_id v = n.inputs[i];
+    if (v != no_value) inputs[i] = constants_[v].empty() ? frame[v] : constants_[v];
+  }
+  std::vector<item> outputs(n.outputs.size());
+  try {
+    program_.operations[at]->run({inputs, state}, outputs);
+  } catch (const error& e) {
+    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+  }
+  for (std::size_t i = 0; i < outputs.size(); ++i) {
+    if (n.outputs[i] != no_value) frame[n.outputs[i]] = std::move(outputs[i]);
+  }
+}
+
+}  // namespace mizzen::inference::detail

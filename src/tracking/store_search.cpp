@@ -88,25 +88,28 @@ bool prefers_scan(connection& on, const clause& c) {
   return count.bind(c.key, eighth).step() && count.integer(0) >= eighth;
 }
 
-void add_dataset_clause(sql_text& sql, const clause& c) {
+void add_dataset_clause(sql_text& sql, std::string_view run_id, const clause& c) {
   sql << " AND EXISTS (SELECT 1 FROM inputs i JOIN datasets d ON d.dataset_uuid = i.source_id";
   const bool context = c.key == "context";
   if (context) sql << " JOIN input_tags g ON g.input_uuid = i.input_uuid";
-  sql << " WHERE i.destination_id = runs.run_uuid AND ";
+  sql << " WHERE i.destination_id = " << run_id << " AND ";
   if (context) sql << "g.name = 'mlflow.data.context' AND ";
   const std::string fits = comparison(sql, context ? "g.value" : "d." + c.key, c);
   sql << fits << ")";
 }
 
-void add_run_clause(sql_text& sql, const clause& c) {
-  if (c.kind == field_kind::dataset) return add_dataset_clause(sql, c);
+// run_id: the column that holds it in the first table that is gone through, so that SQLite can
+// leave a run out before it looks at the other tables.
+void add_run_clause(sql_text& sql, std::string_view run_id, const clause& c) {
+  if (c.kind == field_kind::dataset) return add_dataset_clause(sql, run_id, c);
   if (!on_side_table(c)) {
     const std::string fits = comparison(sql, "runs." + c.key, c);
     sql << " AND " << fits;
     return;
   }
   sql << (c.op == comparator::is_null ? " AND NOT EXISTS" : " AND EXISTS") << " (SELECT 1 FROM "
-      << table_of(c.kind) << " t WHERE t.run_uuid = runs.run_uuid AND t.key = " << sql.bound(c.key);
+      << table_of(c.kind) << " t WHERE t.run_uuid = " << run_id
+      << " AND t.key = " << sql.bound(c.key);
   if (!asks_for_presence(c)) sql << " AND " << fitting_value(sql, "t", c);
   sql << ")";
 }
@@ -163,7 +166,8 @@ page<run_record> store::search_runs(const run_query& query) {
     if (query.status) {
       sql << " AND runs.status = " << sql.bound(std::string(to_string(*query.status)));
     }
-    for (const clause& c : clauses) add_run_clause(sql, c);
+    const std::string_view run_id = leading ? "lead.run_uuid" : "runs.run_uuid";
+    for (const clause& c : clauses) add_run_clause(sql, run_id, c);
     sql << " ORDER BY " << order.terms;
   };
 

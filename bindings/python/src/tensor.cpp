@@ -213,7 +213,7 @@ py::object to_array(tensor value, std::string_view subject) {
     py::array array(dtype, value.shape());
     unpack(std::as_const(value).bytes(), value.type(),
            {static_cast<std::uint8_t*>(array.mutable_data()), value.size()});
-    return std::move(array);
+    return array;
   }
 
   const auto shape = value.shape();

@@ -1,6 +1,9 @@
-"""Writes the seeds of onnx_reader_fuzz: small valid models, one per family of operators.
+"""Writes the seeds of the targets onnx_*_fuzz.
 
-    make_seeds.py FOLDER        (in the environment tests/requirements/onnx.txt)
+    make_seeds.py FOLDER            small valid models, one per family of operators
+    make_seeds.py FOLDER NODES      of the cases that tests/models/prepare.sh nodes made, the smallest of each operator
+
+(In the environment tests/requirements/onnx.txt.)
 """
 
 import pathlib
@@ -60,9 +63,25 @@ def seeds():
         {"s": i(2, 3), "a": np.float32(0), "b": np.float32(3), "c": np.float32(1)}
 
 
+def smallest_cases(nodes, most=2048):
+    found = {}
+    for path in sorted(nodes.glob("*/model.onnx")):
+        m = onnx.load(path)
+        m.producer_name = ""
+        data = m.SerializeToString()
+        operator = "+".join(sorted({n.op_type for n in m.graph.node})) if len(m.graph.node) < 3 else None
+        if operator and len(data) <= most and len(data) < len(found.get(operator, data + b"1")):
+            found[operator] = data
+    return found
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     folder.mkdir(parents=True, exist_ok=True)
+    if len(sys.argv) > 2:
+        for operator, data in smallest_cases(pathlib.Path(sys.argv[2])).items():
+            (folder / f"{operator}.onnx").write_bytes(data)
+        return
     for name, nodes, inputs, outputs, constants in seeds():
         (folder / f"{name}.onnx").write_bytes(model(name, nodes, inputs, outputs, constants))
 

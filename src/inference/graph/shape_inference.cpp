@@ -149,6 +149,7 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_neural_rules(rules);
     add_data_rules(rules);
     add_sampling_rules(rules);
+    add_scatter_rules(rules);
     add_sequence_rules(rules);
     add_signal_rules(rules);
     add_dynamic_rules(rules);

@@ -448,7 +448,9 @@ void range(infer_context& c) {
 
 void one_hot(infer_context& c) {
   const dims* indices = c.shape(0);
-  if (c.length(2) != unknown_dim && c.length(2) != 2) c.fail("'values' must have two entries");
+  if (const dims* v = c.shape(2); v != nullptr && dim_product(*v) >= 0 && dim_product(*v) != 2) {
+    c.fail("'values' must have two entries");
+  }
   if (indices == nullptr) return c.set(0, c.type(2));
   std::int64_t depth = unknown_dim;
   if (c.type(1) == element_type::int64 || c.type(1) == element_type::int32) {
@@ -476,185 +478,6 @@ void top_k(infer_context& c) {
   out[axis] = k.value_or(unknown_dim);
   c.set(0, c.type(0), out);
   c.set(1, element_type::int64, out);
-}
-
-// floor(dim * scale), as Resize and Upsample say.
-std::int64_t scaled(infer_context& c, std::int64_t dim, float scale) {
-  if (!(scale > 0.0F)) c.fail("a scale is not positive");
-  if (scale == 1.0F || dim < 0) return scale == 1.0F ? dim : unknown_dim;
-  const double size = std::floor(static_cast<double>(dim) * static_cast<double>(scale));
-  if (!(size < 9e15)) c.fail("a scale is too large");
-  return static_cast<std::int64_t>(size);
-}
-
-void resize(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  ints axes = c.attributes().get_ints("axes");
-  if (axes.empty()) {
-    for (std::size_t i = 0; i < x->size(); ++i) axes.push_back(static_cast<std::int64_t>(i));
-  }
-  for (std::int64_t& a : axes) a = static_cast<std::int64_t>(c.axis(a, x->size()));
-  const auto at = [&](std::size_t i) { return static_cast<std::size_t>(axes[i]); };
-  // Opset 10 has (X, scales); 11 and later have (X, roi, scales, sizes).
-  const std::size_t scales_at = c.n().opset < 11 ? 1 : 2;
-  dims out = *x;
-  for (std::size_t i = 0; i < axes.size(); ++i) out[at(i)] = unknown_dim;
-  if (c.has(3) && c.length(3) != 0) {
-    if (const auto sizes = c.ints(3)) {
-      if (sizes->size() != axes.size()) c.fail("'sizes' must have an entry for each dimension");
-      const dims wanted = shape_from(c, *sizes);
-      const std::string policy = c.attributes().get_string("keep_aspect_ratio_policy", "stretch");
-      if (policy != "stretch" && policy != "not_larger" && policy != "not_smaller") {
-        c.fail("unknown keep_aspect_ratio_policy '" + policy + "'");
-      }
-      double common = 0;
-      bool known = true;
-      for (std::size_t i = 0; i < axes.size(); ++i) {
-        const std::int64_t in = (*x)[at(i)];
-        known = known && in > 0;
-        const double s = static_cast<double>(wanted[i]) / static_cast<double>(in);
-        if (i == 0 || (policy == "not_larger" ? s < common : s > common)) common = s;
-      }
-      for (std::size_t i = 0; i < axes.size(); ++i) {
-        if (policy == "stretch") {
-          out[at(i)] = wanted[i];
-        } else if (known) {
-          out[at(i)] = static_cast<std::int64_t>(common * static_cast<double>((*x)[at(i)]) + 0.5);
-        }
-      }
-    }
-  } else if (c.has(scales_at)) {
-    if (const tensor* scales = c.known(scales_at)) {
-      const auto values = scales->data<float>();
-      if (values.size() != axes.size()) c.fail("'scales' must have an entry for each dimension");
-      for (std::size_t i = 0; i < axes.size(); ++i) {
-        out[at(i)] = scaled(c, (*x)[at(i)], values[i]);
-      }
-    }
-  } else {
-    c.fail("neither 'scales' nor 'sizes' is given");
-  }
-  c.set(0, c.type(0), out);
-}
-
-void upsample(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  std::vector<float> scales = c.attributes().get_floats("scales");
-  if (c.has(1)) {
-    const tensor* given = c.known(1);
-    if (given == nullptr) return c.set(0, c.type(0), dims(x->size(), unknown_dim));
-    scales.assign(given->data<float>().begin(), given->data<float>().end());
-  }
-  if (scales.size() != x->size()) c.fail("'scales' must have an entry for each dimension");
-  dims out = *x;
-  for (std::size_t i = 0; i < out.size(); ++i) out[i] = scaled(c, out[i], scales[i]);
-  c.set(0, c.type(0), out);
-}
-
-void scatter_elements(infer_context& c) {
-  check_index_type(c, 1);
-  c.same_type({0, 2});
-  const dims* x = c.shape(0);
-  const dims* indices = c.shape(1);
-  const dims* updates = c.shape(2);
-  if (x == nullptr) return c.set(0, c.type(0));
-  const std::size_t axis = c.axis(c.attributes().get_int("axis", 0), x->size());
-  if (indices != nullptr) {
-    c.rank_is(1, x->size());
-    for (std::size_t i = 0; i < x->size(); ++i) {
-      if (i != axis && (*x)[i] >= 0 && (*indices)[i] > (*x)[i]) {
-        c.fail("its indices are larger than its data");
-      }
-    }
-  }
-  if (indices != nullptr && updates != nullptr) {
-    c.rank_is(2, indices->size());
-    for (std::size_t i = 0; i < indices->size(); ++i) {
-      c.merge((*indices)[i], (*updates)[i], "dimensions of indices and updates");
-    }
-  }
-  c.set(0, c.type(0), *x);
-}
-
-void scatter_nd(infer_context& c) {
-  check_index_type(c, 1);
-  c.same_type({0, 2});
-  const dims* x = c.shape(0);
-  const dims* indices = c.shape(1);
-  const dims* updates = c.shape(2);
-  if (x == nullptr) return c.set(0, c.type(0));
-  if (indices != nullptr && updates != nullptr) {
-    if (indices->empty() || indices->back() > static_cast<std::int64_t>(x->size())) {
-      c.fail("its index tuples have more entries than its data has dimensions");
-    }
-    if (indices->back() >= 0) {
-      dims wanted(indices->begin(), indices->end() - 1);
-      wanted.insert(wanted.end(), x->begin() + indices->back(), x->end());
-      c.rank_is(2, wanted.size());
-      for (std::size_t i = 0; i < wanted.size(); ++i) {
-        c.merge((*updates)[i], wanted[i], "dimensions of its updates and where they go");
-      }
-    }
-  }
-  c.set(0, c.type(0), *x);
-}
-
-void tensor_scatter(infer_context& c) {
-  c.same_type({0, 1});
-  const dims* x = c.shape(0);
-  const dims* update = c.shape(1);
-  if (x == nullptr) return c.set(0, c.type(0));
-  const std::size_t axis = c.axis(c.attributes().get_int("axis", -2), x->size());
-  if (axis == 0) c.fail("its axis is the batch");
-  if (update != nullptr) {
-    c.rank_is(1, x->size());
-    for (std::size_t i = 0; i < x->size(); ++i) {
-      if (i != axis) {
-        c.merge((*x)[i], (*update)[i], "dimensions of cache and update");
-      } else if ((*x)[i] >= 0 && (*update)[i] > (*x)[i]) {
-        c.fail("the update is longer than the cache");
-      }
-    }
-  }
-  if (const dims* at = c.shape(2)) {
-    c.rank_is(2, 1);
-    c.merge((*at)[0], (*x)[0], "write_indices and the batch");
-  }
-  c.set(0, c.type(0), *x);
-}
-
-void reverse_sequence(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  if (x->size() < 2) c.fail("its input must have at least two dimensions");
-  if (const dims* lengths = c.shape(1)) {
-    c.rank_is(1, 1);
-    const std::size_t batch = c.axis(c.attributes().get_int("batch_axis", 1), x->size());
-    c.merge((*lengths)[0], (*x)[batch], "sequence_lens and the batch");
-  }
-  c.set(0, c.type(0), *x);
-}
-
-void center_crop_pad(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  ints axes = c.attributes().get_ints("axes");
-  if (!c.attributes().has("axes")) {
-    for (std::size_t i = 0; i < x->size(); ++i) axes.push_back(static_cast<std::int64_t>(i));
-  }
-  const auto shape = c.ints(1);
-  if (shape && shape->size() != axes.size()) c.fail("'shape' must have an entry for each axis");
-  dims out = *x;
-  std::vector<bool> seen(x->size(), false);
-  for (std::size_t i = 0; i < axes.size(); ++i) {
-    const std::size_t axis = c.axis(axes[i], x->size());
-    if (seen[axis]) c.fail("axis " + std::to_string(axis) + " is there twice");
-    seen[axis] = true;
-    out[axis] = shape ? shape_from(c, *shape)[i] : unknown_dim;
-  }
-  c.set(0, c.type(0), out);
 }
 
 void depth_to_space(infer_context& c) {
@@ -703,14 +526,6 @@ void add_data_rules(shape_rule_table& table) {
   table["Range"] = {3, 3, 1, range};
   table["OneHot"] = {3, 3, 1, one_hot};
   table["TopK"] = {1, 2, 2, top_k};
-  table["Resize"] = {1, 4, 1, resize};
-  table["Upsample"] = {1, 2, 1, upsample};
-  table["Scatter"] = {3, 3, 1, scatter_elements};
-  table["ScatterElements"] = {3, 3, 1, scatter_elements};
-  table["ScatterND"] = {3, 3, 1, scatter_nd};
-  table["TensorScatter"] = {2, 3, 1, tensor_scatter};
-  table["ReverseSequence"] = {2, 2, 1, reverse_sequence};
-  table["CenterCropPad"] = {2, 2, 1, center_crop_pad};
   table["DepthToSpace"] = {1, 1, 1, depth_to_space};
   table["SpaceToDepth"] = {1, 1, 1, depth_to_space};
 }

@@ -71,7 +71,23 @@ void cast_like(infer_context& c) {
   c.set(0, c.type(1), c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
 }
 
+// Inputs that must be one number.
+void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
+  for (const std::size_t i : inputs) {
+    const dims* s = c.shape(i);
+    if (s != nullptr && dim_product(*s) >= 0 && dim_product(*s) != 1) {
+      c.fail("input " + std::to_string(i) + " must be one number");
+    }
+  }
+}
+
+void cumulative(infer_context& c) {
+  one_number(c, {1});
+  same_as_first(c);
+}
+
 void dropout(infer_context& c) {
+  one_number(c, {1, 2});
   same_as_first(c);
   c.set(1, element_type::boolean, c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
 }
@@ -106,8 +122,8 @@ void add_elementwise_rules(shape_rule_table& table) {
   table["Cast"] = {1, 1, 1, cast};
   table["CastLike"] = {2, 2, 1, cast_like};
   table["BitCast"] = {1, 1, 1, bit_cast};
-  table["CumProd"] = {2, 2, 1, same_as_first};
-  table["CumSum"] = {2, 2, 1, same_as_first};
+  table["CumProd"] = {2, 2, 1, cumulative};
+  table["CumSum"] = {2, 2, 1, cumulative};
   table["Trilu"] = {1, 2, 1, same_as_first};
   table["Dropout"] = {1, 3, 2, dropout};
 }

@@ -102,6 +102,12 @@ void mel_weights(infer_context& c) {
   const auto bins = count_of(c, 0);
   const auto length = count_of(c, 1);
   if ((bins && *bins < 0) || (length && *length < 0)) c.fail("a size is negative");
+  for (const std::size_t i : {0U, 1U, 2U, 3U, 4U}) {
+    const dims* s = c.shape(i);
+    if (s != nullptr && dim_product(*s) >= 0 && dim_product(*s) != 1) {
+      c.fail("input " + std::to_string(i) + " must be one number");
+    }
+  }
   c.set(0, type_of(c, "output_datatype", element_type::float32),
         dims{length ? *length / 2 + 1 : unknown_dim, bins.value_or(unknown_dim)});
 }

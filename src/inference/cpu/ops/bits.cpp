@@ -94,6 +94,12 @@ class same_bits_kernel final : public kernel {
  public:
   bool may_overwrite(std::size_t) const override { return true; }
   void run(const run_context& c) const override {
+    if (c.outputs[0].type == element_type::boolean) {
+      // A bool is 0 or 1, whatever the byte was.
+      const auto* x = c.inputs[0].as<const std::uint8_t>();
+      for (std::size_t i = 0; i < c.inputs[0].count; ++i) c.outputs[0].as<bool>()[i] = x[i] != 0;
+      return;
+    }
     if (c.outputs[0].data == c.inputs[0].data) return;
     const std::size_t bits = c.inputs[0].count * bit_width(c.inputs[0].type);
     std::memcpy(c.outputs[0].data, c.inputs[0].data, (bits + 7) / 8);

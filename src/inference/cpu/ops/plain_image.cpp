@@ -262,6 +262,7 @@ class roi_align_op final : public plain_op {
   // The bilinear value, and the largest of the four weighted neighbours.
   static sampled sample(const double* image, integer rows, integer columns, double y,
                         double x) noexcept {
+    if (rows == 0 || columns == 0) return {};
     if (!(y >= -1 && y <= real(rows) && x >= -1 && x <= real(columns))) return {};
     y = std::clamp(y, 0.0, real(rows - 1));
     x = std::clamp(x, 0.0, real(columns - 1));
@@ -369,6 +370,7 @@ class resize_op final : public plain_op {
     cubic_ = static_cast<double>(a.get_float("cubic_coeff_a", -0.75F));
     beyond_ = static_cast<double>(a.get_float("extrapolation_value", 0));
     policy_ = a.get_string("keep_aspect_ratio_policy", "stretch");
+    if (c.n.op_type != "Upsample" || c.has_input(1)) return;
     for (const float s : a.get_floats("scales")) given_.push_back(static_cast<double>(s));
   }
 

@@ -109,6 +109,7 @@ class lrn_op final : public plain_op {
 
   void run(const plain_run& r) const override {
     const plain_tensor& x = r.in(0);
+    if (x.rank() < 2) throw error(errc::invalid_argument, "input 0", "it has no channels");
     for_each_line(x, 1, [&](integer at, integer step, integer n) {
       for (integer i = 0; i < n; ++i) {
         const integer first = std::max<integer>(0, i - (size_ - 1) / 2);

@@ -3,15 +3,17 @@
 #   prepare.sh models      real models (models.py)
 #   prepare.sh standard    standard networks with seeded weights, for benchmarks (standard.py)
 #   prepare.sh nodes       the onnx package's own tests of each operator (node_cases.py)
+#   prepare.sh microsoft   operators of com.microsoft, answered by ONNX Runtime (microsoft_cases.py)
 # It lives under ~/.cache/mizzen/models, named by what it is made from. Safe to call from several
 # processes at once.
 set -euo pipefail
-kind=${1:?usage: prepare.sh models|standard|nodes}
+kind=${1:?usage: prepare.sh models|standard|nodes|microsoft}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case $kind in
   models) script=models.py ;;
   standard) script=standard.py ;;
   nodes) script=node_cases.py ;;
+  microsoft) script=microsoft_cases.py ;;
   *) echo "prepare.sh: no such kind: $kind" >&2; exit 2 ;;
 esac
 cache=${MIZZEN_CACHE:-$HOME/.cache/mizzen}

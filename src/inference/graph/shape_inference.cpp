@@ -155,9 +155,15 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_dynamic_rules(rules);
     return rules;
   }();
-  if (!domain.empty()) return nullptr;
-  const auto found = table.find(op_type);
-  return found == table.end() ? nullptr : &found->second;
+  static const shape_rule_table microsoft = [] {
+    shape_rule_table rules;
+    add_microsoft_rules(rules);
+    return rules;
+  }();
+  if (!domain.empty() && domain != "com.microsoft") return nullptr;
+  const shape_rule_table& rules = domain.empty() ? table : microsoft;
+  const auto found = rules.find(op_type);
+  return found == rules.end() ? nullptr : &found->second;
 }
 
 std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,

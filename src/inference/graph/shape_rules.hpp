@@ -13,10 +13,15 @@ using shape_rule_table = std::map<std::string_view, shape_rule>;
 void add_elementwise_rules(shape_rule_table& table);
 void add_neural_rules(shape_rule_table& table);
 void add_data_rules(shape_rule_table& table);
+void add_microsoft_rules(shape_rule_table& table);  // the domain com.microsoft
 void add_scatter_rules(shape_rule_table& table);
 void add_sampling_rules(shape_rule_table& table);
 void add_sequence_rules(shape_rule_table& table);
 void add_signal_rules(shape_rule_table& table);
 void add_dynamic_rules(shape_rule_table& table);
+
+// Shape of a product of matrices as MatMul has it: inputs a and b by their number; nullopt while a
+// rank is unknown.
+std::optional<dims> matmul_shape(infer_context& c, std::size_t a, std::size_t b);
 
 }  // namespace mizzen::inference::detail

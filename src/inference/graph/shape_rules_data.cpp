@@ -453,9 +453,11 @@ void one_hot(infer_context& c) {
   }
   if (indices == nullptr) return c.set(0, c.type(2));
   std::int64_t depth = unknown_dim;
-  if (c.type(1) == element_type::int64 || c.type(1) == element_type::int32) {
-    depth = c.scalar(1).value_or(unknown_dim);
-    if (c.known(1) != nullptr && depth < 1) c.fail("depth must be at least 1");
+  if (const tensor* given = c.known(1)) {
+    if (given->size() != 1 || !cpu::has_elements(given->type())) c.fail("depth must be one number");
+    const double d = cpu::element_at(given->bytes().data(), given->type(), 0);
+    if (!(d >= 1 && d <= static_cast<double>(max_dimension))) c.fail("depth must be at least 1");
+    depth = static_cast<std::int64_t>(d);
   }
   const std::size_t axis = c.axis(c.attributes().get_int("axis", -1), indices->size() + 1);
   dims out = *indices;

@@ -320,25 +320,6 @@ void gemm(infer_context& c) {
   c.set(0, c.type(0), out);
 }
 
-// Of a product of matrices: inputs a and b by their number.
-std::optional<dims> matmul_shape(infer_context& c, std::size_t ai, std::size_t bi) {
-  const dims* pa = c.shape(ai);
-  const dims* pb = c.shape(bi);
-  if (pa == nullptr || pb == nullptr) return std::nullopt;
-  if (pa->empty() || pb->empty()) c.fail("its inputs must have at least one dimension");
-  dims a = *pa;
-  dims b = *pb;
-  const bool row = a.size() == 1;
-  const bool column = b.size() == 1;
-  if (row) a.insert(a.begin(), 1);
-  if (column) b.push_back(1);
-  c.merge(a.back(), b[b.size() - 2], "inner dimensions");
-  dims out = c.broadcast({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
-  if (!row) out.push_back(a[a.size() - 2]);
-  if (!column) out.push_back(b.back());
-  return out;
-}
-
 void matmul(infer_context& c) {
   c.same_type({0, 1});
   c.set(0, c.type(0), matmul_shape(c, 0, 1));
@@ -527,6 +508,24 @@ void arg_reduce(infer_context& c) {
 
 }  // namespace
 
+std::optional<dims> matmul_shape(infer_context& c, std::size_t ai, std::size_t bi) {
+  const dims* pa = c.shape(ai);
+  const dims* pb = c.shape(bi);
+  if (pa == nullptr || pb == nullptr) return std::nullopt;
+  if (pa->empty() || pb->empty()) c.fail("its inputs must have at least one dimension");
+  dims a = *pa;
+  dims b = *pb;
+  const bool row = a.size() == 1;
+  const bool column = b.size() == 1;
+  if (row) a.insert(a.begin(), 1);
+  if (column) b.push_back(1);
+  c.merge(a.back(), b[b.size() - 2], "inner dimensions");
+  dims out = c.broadcast({a.begin(), a.end() - 2}, {b.begin(), b.end() - 2});
+  if (!row) out.push_back(a[a.size() - 2]);
+  if (!column) out.push_back(b.back());
+  return out;
+}
+
 void add_neural_rules(shape_rule_table& table) {
   table["Conv"] = {2, 3, 1, conv};
   table["ConvTranspose"] = {2, 3, 1, conv_transpose};
@@ -553,6 +552,8 @@ void add_neural_rules(shape_rule_table& table) {
   table["GroupNormalization"] = {3, 3, 1, group_normalization};
   table["LayerNormalization"] = {2, 3, 3, layer_normalization};
   table["RMSNormalization"] = {2, 2, 1, layer_normalization};
+  // Of ONNX Runtime, in the default domain all the same.
+  table["SimplifiedLayerNormalization"] = {2, 2, 1, layer_normalization};
   for (const char* op :
        {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
         "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare"}) {

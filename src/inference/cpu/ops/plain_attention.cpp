@@ -1,72 +1,9 @@
 // Attention, LinearAttention, CausalConvWithState, RotaryEmbedding: what transformers
 // are made of.
-#include "inference/cpu/ops/plain.hpp"
-#include "inference/cpu/thread_pool.hpp"
-
-#include <algorithm>
-#include <cmath>
-#include <limits>
+#include "inference/cpu/ops/attention_core.hpp"
 
 namespace mizzen::inference::detail {
 namespace {
-
-constexpr double infinity = std::numeric_limits<double>::infinity();
-
-// [batch, heads, rows, width], or [batch, rows, heads * width] with the heads side by side.
-struct head_view {
-  head_view(const plain_tensor& t, integer head_count) : data(t.data) {
-    batch = t.dim(0);
-    if (t.rank() == 4) {
-      heads = t.dim(1);
-      rows = t.dim(2);
-      width = t.dim(3);
-      row_step = width;
-      head_step = rows * width;
-    } else {
-      heads = head_count;
-      rows = t.dim(1);
-      width = t.dim(2) / heads;
-      row_step = t.dim(2);
-      head_step = width;
-    }
-    batch_step = heads * rows * width;
-  }
-  double* row(integer b, integer h, integer r) const noexcept {
-    return data + b * batch_step + h * head_step + r * row_step;
-  }
-
-  double* data;
-  integer batch, heads, rows, width;
-  integer batch_step, head_step, row_step;
-};
-
-// Keys or values: what the cache holds, then the new ones.
-struct cached_rows {
-  cached_rows(const plain_tensor& past, const head_view& fresh) : past_(past.data), fresh_(fresh) {
-    if (past.present()) past_rows = past.dim(2);
-  }
-  const double* row(integer b, integer h, integer r) const noexcept {
-    if (r >= past_rows) return fresh_.row(b, h, r - past_rows);
-    return past_ + ((b * fresh_.heads + h) * past_rows + r) * fresh_.width;
-  }
-  void write(const plain_tensor& to) const {
-    if (!to.present()) return;
-    double* y = to.data;
-    for (integer b = 0; b < fresh_.batch; ++b) {
-      for (integer h = 0; h < fresh_.heads; ++h) {
-        for (integer r = 0; r < past_rows + fresh_.rows; ++r) {
-          y = std::copy_n(row(b, h, r), fresh_.width, y);
-        }
-      }
-    }
-  }
-
-  integer past_rows = 0;
-
- private:
-  const double* past_;
-  const head_view& fresh_;
-};
 
 // What is added to the scores: the mask, causality, the window, the padding of the cache.
 class attention_bias {
@@ -162,55 +99,17 @@ class attention_op final : public plain_op {
     const attention_bias bias(r, q.rows, keys.past_rows, causal_, left_, right_);
     bias.check(total);
     const double scale = has_scale_ ? scale_ : 1 / std::sqrt(real(q.width));
-    const plain_tensor& shown = r.out(3);
-    r.pool.parallel_for(
-        static_cast<std::size_t>(q.batch * q.heads), 1,
-        [&](std::size_t begin, std::size_t end, unsigned slot) {
-          double* const scores = r.workspace + static_cast<integer>(slot) * total;
-          for (auto bh = static_cast<integer>(begin); bh < static_cast<integer>(end); ++bh) {
-            const integer b = bh / q.heads;
-            const integer h = bh % q.heads;
-            const integer group = h / (q.heads / k.heads);
-            for (integer i = 0; i < q.rows; ++i) {
-              double* const show =
-                  shown.present() ? shown.data + (bh * q.rows + i) * total : nullptr;
-              const double* const query = q.row(b, h, i);
-              double greatest_bias = -infinity;
-              for (integer j = 0; j < total; ++j) {
-                const double* const key = keys.row(b, group, j);
-                double dot = 0;
-                for (integer d = 0; d < q.width; ++d) dot += query[d] * key[d];
-                dot *= scale;
-                if (softcap_ > 0) dot = softcap_ * std::tanh(dot / softcap_);
-                const double added = bias.at(b, h, i, j);
-                greatest_bias = std::max(greatest_bias, added);
-                scores[j] = dot + added;
-                if (show != nullptr) show[j] = scores_mode_ < 2 ? dot : scores[j];
-              }
-              soften(scores, total, greatest_bias == -infinity);
-              if (show != nullptr && scores_mode_ == 3) std::copy_n(scores, total, show);
-              double* const out = y.row(b, h, i);
-              std::fill_n(out, v.width, 0.0);
-              for (integer j = 0; j < total; ++j) {
-                const double* const value = values.row(b, group, j);
-                for (integer d = 0; d < v.width; ++d) out[d] += scores[j] * value[d];
-              }
-            }
-          }
-        });
+    attention_options o{.scale = scale, .softcap = softcap_, .total = total};
+    o.shown = r.out(3).data;
+    using stage = attention_options::stage;
+    o.show = scores_mode_ < 2    ? stage::products
+             : scores_mode_ == 2 ? stage::biased
+                                 : stage::weights;
+    attend(r.pool, q, keys, values, k.heads, y, o, r.workspace,
+           [&](integer b, integer h, integer i, integer j) { return bias.at(b, h, i, j); });
   }
 
  private:
-  // Softmax; a query that may look at nothing has no weights at all.
-  static void soften(double* scores, integer n, bool masked) {
-    double top = -infinity;
-    for (integer j = 0; j < n; ++j) top = std::max(top, scores[j]);
-    if (masked || top == -infinity) return void(std::fill_n(scores, n, 0.0));
-    double sum = 0;
-    for (integer j = 0; j < n; ++j) sum += scores[j] = std::exp(scores[j] - top);
-    for (integer j = 0; j < n; ++j) scores[j] /= sum;
-  }
-
   bool causal_ = false;
   bool has_scale_ = false;
   integer q_heads_ = 0, kv_heads_ = 0, scores_mode_ = 0, left_ = -1, right_ = -1;
@@ -371,15 +270,8 @@ class rotary_op final : public plain_op {
                         ? positions.number(line, 0, cosine.dim(0) - 1, "position_ids")
                         : line);
         for (integer h = 0; h < x.heads; ++h) {
-          const double* const from = x.row(b, h, s);
-          double* const to = y.row(b, h, s);
-          std::copy_n(from, x.width, to);
-          for (integer i = 0; i < half; ++i) {
-            const integer first = interleaved_ ? 2 * i : i;
-            const integer second = interleaved_ ? 2 * i + 1 : i + half;
-            to[first] = cosine.data[at + i] * from[first] - sine.data[at + i] * from[second];
-            to[second] = sine.data[at + i] * from[first] + cosine.data[at + i] * from[second];
-          }
+          rotate(x.row(b, h, s), y.row(b, h, s), x.width, half, cosine.data + at, sine.data + at,
+                 interleaved_);
         }
       }
     }

@@ -256,7 +256,7 @@ class roi_align_op final : public plain_op {
     if (!(cell <= real(most_samples))) {
       throw error(errc::out_of_range, "rois", "a region is too large");
     }
-    return std::max<integer>(0, static_cast<integer>(std::ceil(cell)));
+    return cell > 0 ? static_cast<integer>(std::ceil(cell)) : 0;
   }
 
   // The bilinear value, and the largest of the four weighted neighbours.
@@ -543,7 +543,8 @@ class resize_op final : public plain_op {
       const double x = coordinate(a, i);
       const bool outside = how_ == "tf_crop_and_resize" && !(x >= 0 && x <= real(a.in - 1));
       integer first = 0;
-      const double near = std::clamp(x, -4 * real(a.in) - 8, 5 * real(a.in) + 8);
+      const double near =
+          std::isnan(x) ? 0 : std::clamp(x, -4 * real(a.in) - 8, 5 * real(a.in) + 8);
       const integer count = outside ? 0 : weigh(a, near, first, weights);
       if (exclude_) {
         double sum = 0;

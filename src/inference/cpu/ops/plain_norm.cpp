@@ -442,6 +442,7 @@ void register_plain_norm(op_registry& registry) {
   registry.add_plain("InstanceNormalization", {compile_plain<group_normalization_op>}, 6);
   registry.add_plain("LayerNormalization", {compile_plain<layer_normalization_op<true>>});
   registry.add_plain("RMSNormalization", {compile_plain<layer_normalization_op<false>>}, 23);
+  registry.add("SimplifiedLayerNormalization", {compile_plain<layer_normalization_op<false>>});
   registry.add_plain("BatchNormalization", {compile_plain<batch_normalization_op>}, 7);
   for (const char* op : {"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax",
                          "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare"}) {

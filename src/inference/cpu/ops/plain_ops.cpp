@@ -1,3 +1,4 @@
+#include "inference/cpu/ops/microsoft.hpp"
 #include "inference/cpu/ops/ops.hpp"
 #include "inference/cpu/ops/plain.hpp"
 
@@ -5,6 +6,9 @@ namespace mizzen::inference::detail {
 
 void register_plain_ops(op_registry& registry) {
   register_bits(registry);
+  register_microsoft_attention(registry);
+  register_microsoft_norm(registry);
+  register_microsoft_quantised(registry);
   register_plain_attention(registry);
   register_plain_image(registry);
   register_plain_linear(registry);

@@ -56,5 +56,13 @@ class Records:
         for metric, take in (("minimum", min), ("median", statistics.median)):
             self.add(case, metric, unit, take(mizzen) * scale, peer, take(theirs) * scale, hardware=hardware)
 
+    def write_over(self, path: str, old: pathlib.Path) -> None:
+        """In the place of the records of the same case and metric in an older file, whose others stay."""
+        made = {(each["case"], each["metric"], each["peer"]): each for each in self.list}
+        kept = json.loads(old.read_text()) if old.exists() else []
+        merged = [made.pop((each["case"], each["metric"], each["peer"]), each) for each in kept]
+        self.list = merged + list(made.values())
+        self.write(path)
+
     def write(self, path: str) -> None:
         pathlib.Path(path).write_text(json.dumps(self.list, indent=1) + "\n")

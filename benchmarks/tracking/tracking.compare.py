@@ -6,7 +6,8 @@ MLflow's store waits for the disk at each write; Mizzen's promises to survive th
 too when asked to (power_safe). Both are measured.
 
 What a C++ program sees (mizzen_tracking_peer) is set against the same calls of MLflow's client in Python,
-since there is no other; the turns alternate. MIZZEN_BENCH_ROUNDS (default 3) says how many.
+since there is no other; the turns alternate. MIZZEN_BENCH_ROUNDS (default 3) says how many, and MIZZEN_BENCH_ONLY
+which parts are measured anew (writer, server, search, history, calls): the others stay as they stand in the results.
 MIZZEN_BENCH_HISTORY (default 10,000,000) is the length of the longest metric. MLflow reads it by pages with an offset,
 whose time grows with the square: after MIZZEN_BENCH_PATIENCE seconds (default 300) it is given up, and the case says so.
 
@@ -36,6 +37,8 @@ from record import Records, interleaved
 
 
 ROUNDS = int(os.environ.get("MIZZEN_BENCH_ROUNDS", "3"))
+ONLY = os.environ.get("MIZZEN_BENCH_ONLY", "writer server search history calls").split()
+RESULTS = pathlib.Path(__file__).resolve().parents[1] / "results/tracking.json"
 PATIENCE = float(os.environ.get("MIZZEN_BENCH_PATIENCE", "300"))
 LONGEST = int(os.environ.get("MIZZEN_BENCH_HISTORY", "10000000"))
 
@@ -259,14 +262,19 @@ def main() -> None:
     records = Records()
     build, version = sys.argv[1], f"MLflow {mlflow.__version__}"
     name = f"{version}, SQLite store"
-    compare_writer(records, build, name)
-    compare_server(records, build, f"{version}, server")
-    for runs in (10_000, 100_000):
-        compare_search(records, build, name, runs)
-    for points in sorted({1_000_000, LONGEST}):
-        compare_history(records, build, name, points)
-    compare_calls(records, name)
-    records.write(sys.argv[2])
+    if "writer" in ONLY:
+        compare_writer(records, build, name)
+    if "server" in ONLY:
+        compare_server(records, build, f"{version}, server")
+    if "search" in ONLY:
+        for runs in (10_000, 100_000):
+            compare_search(records, build, name, runs)
+    if "history" in ONLY:
+        for points in sorted({1_000_000, LONGEST}):
+            compare_history(records, build, name, points)
+    if "calls" in ONLY:
+        compare_calls(records, name)
+    records.write_over(sys.argv[2], RESULTS)
 
 
 main()

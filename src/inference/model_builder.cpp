@@ -31,7 +31,7 @@ wire_writer tensor_message(const std::string& name, const tensor& value) {
 }
 
 wire_writer value_message(const std::string& name, element_type type,
-                          const std::vector<dimension>& shape) {
+                          const std::vector<dimension>& shape, value_kind kind) {
   wire_writer dims;
   for (const dimension& d : shape) {
     wire_writer one;
@@ -47,6 +47,17 @@ wire_writer value_message(const std::string& name, element_type type,
   tensor_type.message(2, dims);
   wire_writer type_message;
   type_message.message(1, tensor_type);
+  // Field numbers of TypeProto: what is a sequence or optional has the type so far as its
+  // element's.
+  const auto wrap = [&](std::uint32_t field) {
+    wire_writer element;
+    element.message(1, type_message);
+    wire_writer outer;
+    outer.message(field, element);
+    type_message = std::move(outer);
+  };
+  if (kind == value_kind::sequence || kind == value_kind::optional_sequence) wrap(4);
+  if (kind == value_kind::optional_tensor || kind == value_kind::optional_sequence) wrap(9);
   wire_writer out;
   out.string(1, name);
   out.message(2, type_message);
@@ -67,6 +78,9 @@ struct attribute_writer {
   }
   void operator()(const std::shared_ptr<const tensor>& v) const {
     out.message(5, tensor_message("", *v)), out.int64(20, 4);
+  }
+  void operator()(const node_attribute::graph_bytes& v) const {
+    out.bytes(6, v.message), out.int64(20, 5);
   }
 };
 
@@ -111,14 +125,14 @@ model_builder& model_builder::doc(std::string text) {
 }
 
 model_builder& model_builder::input(std::string name, element_type type,
-                                    std::vector<dimension> shape) {
-  inputs_.push_back({std::move(name), type, std::move(shape)});
+                                    std::vector<dimension> shape, value_kind kind) {
+  inputs_.push_back({std::move(name), type, std::move(shape), kind});
   return *this;
 }
 
 model_builder& model_builder::output(std::string name, element_type type,
-                                     std::vector<dimension> shape) {
-  outputs_.push_back({std::move(name), type, std::move(shape)});
+                                     std::vector<dimension> shape, value_kind kind) {
+  outputs_.push_back({std::move(name), type, std::move(shape), kind});
   return *this;
 }
 
@@ -136,7 +150,7 @@ model_builder& model_builder::node(std::string op_type, std::vector<std::string>
   return *this;
 }
 
-void model_builder::check() const {
+void model_builder::check(bool subgraph) const {
   std::set<std::string_view> known;
   const auto define = [&](const std::string& name, const std::string& subject) {
     if (name.empty()) invalid(subject, "a name is empty");
@@ -154,7 +168,7 @@ void model_builder::check() const {
     const std::string subject = "node " + std::to_string(i) + " (" + n.op_type + ")";
     if (n.op_type.empty()) invalid(subject, "it has no operator");
     for (const std::string& name : n.inputs) {
-      if (!name.empty() && !known.contains(name)) {
+      if (!subgraph && !name.empty() && !known.contains(name)) {
         invalid(subject, "nothing before it produces its input '" + name + "'");
       }
     }
@@ -164,12 +178,18 @@ void model_builder::check() const {
   }
   if (outputs_.empty()) invalid("model", "it has no output");
   for (const value_spec& v : outputs_) {
-    if (!known.contains(v.name)) invalid("output '" + v.name + "'", "nothing produces it");
+    if (!subgraph && !known.contains(v.name)) {
+      invalid("output '" + v.name + "'", "nothing produces it");
+    }
   }
 }
 
-std::vector<std::byte> model_builder::bytes() const {
-  check();
+node_attribute::node_attribute(std::string n, const model_builder& graph) : name(std::move(n)) {
+  graph.check(true);
+  value = graph_bytes{graph.graph_bytes()};
+}
+
+std::vector<std::byte> model_builder::graph_bytes() const {
   wire_writer graph;
   for (const node_spec& n : nodes_) {
     wire_writer message;
@@ -188,15 +208,23 @@ std::vector<std::byte> model_builder::bytes() const {
   }
   graph.string(2, graph_name_);
   for (const constant_spec& c : initializers_) graph.message(5, tensor_message(c.name, c.value));
-  for (const value_spec& v : inputs_) graph.message(11, value_message(v.name, v.type, v.shape));
-  for (const value_spec& v : outputs_) graph.message(12, value_message(v.name, v.type, v.shape));
+  for (const value_spec& v : inputs_) {
+    graph.message(11, value_message(v.name, v.type, v.shape, v.kind));
+  }
+  for (const value_spec& v : outputs_) {
+    graph.message(12, value_message(v.name, v.type, v.shape, v.kind));
+  }
+  return graph.take();
+}
 
+std::vector<std::byte> model_builder::bytes() const {
+  check(false);
   wire_writer model;
   model.int64(1, ir_version_);
   if (!producer_name_.empty()) model.string(2, producer_name_);
   if (!producer_version_.empty()) model.string(3, producer_version_);
   if (!doc_.empty()) model.string(6, doc_);
-  model.message(7, graph);
+  model.bytes(7, graph_bytes());
   const auto add_opset = [&](const std::string& domain, std::int64_t version) {
     wire_writer opset;
     opset.string(1, domain);

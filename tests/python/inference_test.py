@@ -104,12 +104,7 @@ def test_every_type_goes_through(element_type, dtype):
 
 
 def test_strings_go_through():
-    try:
-        session = Session(models.identity(TensorProto.STRING))
-    except mizzen.Error as error:
-        if error.code != "unimplemented":
-            raise
-        pytest.skip(f"the engine does not compute with strings yet: {error}")
+    session = Session(models.identity(TensorProto.STRING))
     assert session.inputs[0].dtype == "string"
     texts = [["", "a", "größer"], ["日本", "nul\0inside", "x" * 1000]]
     for x in (np.array(texts, dtype=object), texts):
@@ -124,6 +119,44 @@ def test_strings_go_through():
     with pytest.raises(mizzen.Error, match=r"inputs\['x'\].*element 1 is a float") as caught:
         session.run({"x": np.array([["a", 1.5]], dtype=object)})
     assert caught.value.code == "invalid_argument"
+
+
+def test_sequences_are_lists():
+    session = Session(models.longer_sequence())
+    assert [each.kind for each in session.inputs] == ["sequence", "tensor"]
+    parts = [np.arange(3, dtype=np.float32), np.ones(1, np.float32)]
+    got = session.run({"parts": parts, "x": np.zeros(2, np.float32)})
+    assert [each.tolist() for each in got["longer"]] == [[0, 1, 2], [1], [0, 0]]
+    assert got["all"].tolist() == [0, 1, 2, 1, 0, 0]
+    assert session.run({"parts": (), "x": [5]}, ["all"])["all"].tolist() == [5]
+    for wrong in (None, parts[0].astype(np.float64)):
+        with pytest.raises(mizzen.Error, match="parts"):
+            session.run({"parts": wrong, "x": np.zeros(2, np.float32)})
+    with pytest.raises(mizzen.Error, match="no such output"):
+        session.run({"parts": parts, "x": [5]}, ["none"])
+
+
+def test_optionals_may_be_none():
+    session = Session(models.optional_or_zero())
+    assert session.inputs[0].kind == "optional_tensor"
+    assert session.run({"x": [1, 2]})["y"].tolist() == [1, 2]
+    assert session.run({"x": None})["y"].tolist() == [0]
+    assert session.run({})["y"].tolist() == [0]
+
+
+def test_functions_are_expanded():
+    x = np.array([1, -2, 3], np.float32)
+    model = models.with_functions()
+    for optimize in (True, False):
+        # scaled(x) = x * scale + shift, the scale from the call or its default of 3; the other one
+        # calls it twice, and picks by a branch within its body.
+        got = Session(model, optimize=optimize).run({"x": x, "twice": np.array(True)})
+        np.testing.assert_array_equal(got["y"], x * 2 + 1)
+        np.testing.assert_array_equal(got["z"], (x * 3 + 1) * 3 + 1)
+        got = Session(model, optimize=optimize).run({"x": x, "twice": np.array(False)})
+        np.testing.assert_array_equal(got["z"], x * 3 + 1)
+    with pytest.raises(mizzen.Error, match="calls itself"):
+        Session(models.recursive())
 
 
 def test_foreign_byte_order_and_scalars():

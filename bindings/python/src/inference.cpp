@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 namespace mizzen::python {
@@ -57,10 +59,85 @@ py::object shape_of(const value_info& info) {
   return shape;
 }
 
+// What the tensors of a call view must live until it ends.
+using memory_list = std::vector<py::array>;
+
+tensor to_kept_tensor(const py::handle& object, inference::element_type expected,
+                      const std::string& subject, memory_list& memory) {
+  input_tensor made = to_tensor(object, expected, subject);
+  memory.push_back(std::move(made.memory));
+  return std::move(made.value);
+}
+
+// None is an optional without its element, a list or tuple is a sequence where the model takes one.
+inference::any_value to_value(const py::handle& object, const value_info& info,
+                              const std::string& subject, memory_list& memory) {
+  using inference::value_kind;
+  if (object.is_none()) return std::monostate();
+  const bool sequence =
+      info.kind == value_kind::sequence || info.kind == value_kind::optional_sequence;
+  if (!sequence) return to_kept_tensor(object, info.type, subject, memory);
+  inference::tensor_sequence list;
+  for (const auto element : py::reinterpret_borrow<py::iterable>(object)) {
+    list.push_back(to_kept_tensor(element, info.type,
+                                  subject + "[" + std::to_string(list.size()) + "]", memory));
+  }
+  return list;
+}
+
+py::object to_object(inference::any_value value, const std::string& subject) {
+  if (auto* one = std::get_if<tensor>(&value)) return to_array(std::move(*one), subject);
+  if (auto* many = std::get_if<inference::tensor_sequence>(&value)) {
+    py::list list;
+    for (tensor& each : *many) list.append(to_array(std::move(each), subject));
+    return list;
+  }
+  return py::none();
+}
+
+bool only_tensors(const session& self) {
+  const auto is_tensor = [](const value_info& info) {
+    return info.kind == inference::value_kind::tensor;
+  };
+  return std::ranges::all_of(self.inputs(), is_tensor) &&
+         std::ranges::all_of(self.outputs(), is_tensor);
+}
+
 std::string subject_of(const std::string& name) { return "inputs['" + name + "']"; }
+
+py::dict run_values(const session& self, const py::dict& inputs,
+                    const std::optional<std::vector<std::string>>& wanted) {
+  memory_list memory;
+  inference::value_map given;
+  for (const auto& [key, object] : inputs) {
+    const auto name = key.cast<std::string>();
+    value_info info;
+    for (const auto& each : self.inputs()) {
+      if (each.name == name) info = each;
+    }
+    given.emplace(name, to_value(object, info, subject_of(name), memory));
+  }
+  inference::value_map made;
+  {
+    const py::gil_scoped_release release;
+    made = self.run_values(given);
+  }
+  std::vector<std::string> names;
+  for (const auto& info : self.outputs()) names.push_back(info.name);
+  py::dict answer;
+  for (const std::string& name : wanted ? *wanted : names) {
+    const auto found = made.find(name);
+    if (found == made.end()) {
+      throw error(errc::invalid_argument, "output '" + name + "'", "the model has no such output");
+    }
+    answer[py::str(name)] = to_object(std::move(found->second), "outputs['" + name + "']");
+  }
+  return answer;
+}
 
 py::dict run(const session& self, const py::dict& inputs,
              const std::optional<std::vector<std::string>>& wanted) {
+  if (!only_tensors(self)) return run_values(self, inputs, wanted);
   std::vector<std::string> names;
   std::vector<input_tensor> tensors;
   std::vector<inference::named_input> named_inputs;
@@ -110,6 +187,8 @@ void bind_inference(py::module_& module) {
       .def_property_readonly(
           "dtype", [](const value_info& info) { return std::string(to_string(info.type)); })
       .def_property_readonly("shape", &shape_of)
+      .def_property_readonly(
+          "kind", [](const value_info& info) { return std::string(to_string(info.kind)); })
       .def("__repr__", [](const value_info& info) {
         return "<ValueInfo " + info.name + ": " + inference::to_string(info) + ">";
       });

@@ -18,12 +18,17 @@
 
 namespace mizzen::inference {
 
+class model_builder;
+
 // An attribute of a node: {"axis", 1}, {"alpha", 0.2f}, {"mode", "nearest"}, {"pads", {1, 1, 1,
-// 1}}.
+// 1}}, {"body", model_builder{}.input(…)…}.
 struct node_attribute {
+  struct graph_bytes {
+    std::vector<std::byte> message;
+  };
   using value_type =
       std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>, std::vector<float>,
-                   std::vector<std::string>, std::shared_ptr<const tensor>>;
+                   std::vector<std::string>, std::shared_ptr<const tensor>, graph_bytes>;
 
   template <std::integral T>
   node_attribute(std::string n, T v) : name(std::move(n)), value(static_cast<std::int64_t>(v)) {}
@@ -40,6 +45,9 @@ struct node_attribute {
       : name(std::move(n)), value(std::move(v)) {}
   node_attribute(std::string n, const tensor& v)
       : name(std::move(n)), value(std::make_shared<const tensor>(v.clone())) {}
+  // The body of a loop or branch, written at once: its inputs, nodes and outputs; the nodes may use
+  // values of the graph around it. Opsets and metadata are those of the model.
+  node_attribute(std::string n, const model_builder& graph);
 
   std::string name;
   value_type value;
@@ -71,8 +79,11 @@ class model_builder {
   model_builder& metadata(std::string key, std::string value);
   model_builder& doc(std::string text);
 
-  model_builder& input(std::string name, element_type type, std::vector<dimension> shape);
-  model_builder& output(std::string name, element_type type, std::vector<dimension> shape);
+  // Of sequences and optionals, type and shape are those of the elements.
+  model_builder& input(std::string name, element_type type, std::vector<dimension> shape,
+                       value_kind kind = value_kind::tensor);
+  model_builder& output(std::string name, element_type type, std::vector<dimension> shape,
+                        value_kind kind = value_kind::tensor);
   // Copies the tensor.
   model_builder& initializer(std::string name, const tensor& value);
   model_builder& node(std::string op_type, std::vector<std::string> inputs,
@@ -88,10 +99,13 @@ class model_builder {
   void save(const std::filesystem::path& path) const;
 
  private:
+  friend struct node_attribute;
+
   struct value_spec {
     std::string name;
     element_type type;
     std::vector<dimension> shape;
+    value_kind kind;
   };
   struct constant_spec {
     std::string name;
@@ -102,7 +116,9 @@ class model_builder {
     std::vector<std::string> inputs, outputs;
     std::vector<node_attribute> attributes;
   };
-  void check() const;
+  // A subgraph may use names that are not its own.
+  void check(bool subgraph) const;
+  std::vector<std::byte> graph_bytes() const;
 
   std::string graph_name_, producer_name_ = "mizzen", producer_version_, doc_;
   std::int64_t ir_version_ = 8;

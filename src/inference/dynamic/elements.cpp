@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 namespace mizzen::inference::detail {
 namespace {
@@ -13,7 +14,45 @@ std::size_t product(std::span<const std::int64_t> shape) {
   return checked_element_count(shape, "tensor");
 }
 
+struct with_texts {
+  with_texts(std::size_t n, std::shared_ptr<memory_account> a) : account(std::move(a)) {
+    account->take(n);
+    bytes = n;
+  }
+  with_texts(const with_texts&) = delete;
+  with_texts& operator=(const with_texts&) = delete;
+  ~with_texts() { account->give_back(bytes); }
+
+  std::size_t bytes = 0;
+  std::shared_ptr<memory_account> account;
+  std::shared_ptr<tensor> strings;
+};
+
+// A tensor for copies of elements of others, whose texts have so many bytes.
+std::shared_ptr<tensor> make_like(const tensor& from, shape_type shape, std::size_t texts,
+                                  const run_state& state) {
+  if (from.type() == element_type::string) return make_strings(std::move(shape), texts, state);
+  return state.make(from.type(), std::move(shape));
+}
+
 }  // namespace
+
+std::size_t text_bytes(const tensor& t) {
+  if (t.type() != element_type::string) return 0;
+  std::size_t bytes = 0;
+  for (const std::string& text : t.data<std::string>()) {
+    bytes = checked_add(bytes, text.size(), "strings");
+  }
+  return bytes;
+}
+
+std::shared_ptr<tensor> make_strings(shape_type shape, std::size_t text_bytes,
+                                     const run_state& state) {
+  auto owner = std::make_shared<with_texts>(text_bytes, state.account);
+  owner->strings = state.make(element_type::string, std::move(shape));
+  tensor* strings = owner->strings.get();
+  return {std::move(owner), strings};
+}
 
 void copy_elements(tensor& to, std::size_t to_first, const tensor& from, std::size_t from_first,
                    std::size_t count) {
@@ -61,7 +100,7 @@ shared_tensor take_slice(const tensor& from, std::size_t axis, std::int64_t firs
   shape_type result = from.shape();
   result[axis] = count;
   if (drop) result.erase(result.begin() + static_cast<std::ptrdiff_t>(axis));
-  auto out = state.make(from.type(), std::move(result));
+  auto out = make_like(from, std::move(result), text_bytes(from), state);
   const std::size_t block = static_cast<std::size_t>(count) * inner;
   for (std::size_t o = 0; o < outer; ++o) {
     copy_elements(*out, o * block, from, (o * whole + static_cast<std::size_t>(first)) * inner,
@@ -102,7 +141,9 @@ shared_tensor join(std::span<const shared_tensor> parts, std::size_t axis, bool 
   const std::size_t outer = product(shape.first(axis));
   const std::size_t inner = product(shape.subspan(axis + 1));
   const std::size_t row = static_cast<std::size_t>(result[axis]) * inner;
-  auto out = state.make(parts[0]->type(), result);
+  std::size_t texts = 0;
+  for (const shared_tensor& t : parts) texts = checked_add(texts, text_bytes(*t), "strings");
+  auto out = make_like(*parts[0], result, texts, state);
   std::size_t at = 0;
   for (const shared_tensor& t : parts) {
     const std::size_t block = outer == 0 ? 0 : t->size() / outer;

@@ -4,10 +4,20 @@
 #include "inference/dynamic/operation.hpp"
 
 #include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <span>
+#include <string_view>
 #include <vector>
 
 namespace mizzen::inference::detail {
+
+// Bytes of the texts of a string tensor; 0 for other types.
+std::size_t text_bytes(const tensor& t);
+
+// A tensor of empty strings that will be given texts of so many bytes: they are on the account too.
+std::shared_ptr<tensor> make_strings(shape_type shape, std::size_t text_bytes,
+                                     const run_state& state);
 
 // Copies count elements. Throws error(unimplemented) for types packed into less than a byte.
 void copy_elements(tensor& to, std::size_t to_first, const tensor& from, std::size_t from_first,

@@ -288,6 +288,9 @@ class non_max_suppression_operation final : public operation {
   void run(const operation_context& c, std::span<item> outputs) const override {
     const tensor& boxes = c.one(0);
     const tensor& scores = c.one(1);
+    if (boxes.rank() != 3 || scores.rank() != 3) {
+      throw error(errc::invalid_argument, "inputs", "boxes and scores must have 3 dimensions");
+    }
     const std::int64_t batches = boxes.shape()[0];
     const std::int64_t count = boxes.shape()[1];
     const std::int64_t classes = scores.shape()[1];

@@ -2,6 +2,7 @@
 #include "inference/dynamic/elements.hpp"
 #include "inference/dynamic/operations.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -90,18 +91,17 @@ item split(const operation_context& c, const attribute_map& attributes) {
   const std::int64_t whole = x.shape()[axis];
   // One by one unless sizes say otherwise; only then may the axis go.
   const bool drop = sizes == nullptr && attributes.get_int("keepdims", 1) == 0;
+  const bool listed = sizes != nullptr && sizes->rank() == 1;
   std::vector<std::int64_t> lengths;
-  if (sizes != nullptr && sizes->rank() == 1) {
-    for (std::size_t i = 0; i < sizes->size(); ++i) lengths.push_back(integer_at(*sizes, i));
+  for (std::size_t i = 0; listed && i < sizes->size(); ++i) {
+    lengths.push_back(integer_at(*sizes, i));
   }
-  const std::int64_t each = sizes == nullptr     ? 1
-                            : sizes->rank() != 1 ? only_integer(*sizes, "split")
-                                                 : 1;
+  const std::int64_t each = sizes == nullptr || listed ? 1 : only_integer(*sizes, "split");
   if (each < 1) throw error(errc::invalid_argument, "split", "it must be at least 1");
   std::vector<shared_tensor> list;
   std::int64_t first = 0;
-  for (std::size_t i = 0; lengths.empty() ? first < whole : i < lengths.size(); ++i) {
-    const std::int64_t count = lengths.empty() ? std::min(each, whole - first) : lengths[i];
+  for (std::size_t i = 0; listed ? i < lengths.size() : first < whole; ++i) {
+    const std::int64_t count = listed ? lengths[i] : std::min(each, whole - first);
     if (count < 0 || count > whole - first) {
       throw error(errc::invalid_argument, "split", "its sizes do not fit the dimension");
     }

@@ -1,8 +1,11 @@
 // Operators on strings.
 #include "inference/dynamic/elements.hpp"
 #include "inference/dynamic/operations.hpp"
+#include "inference/dynamic/regex.hpp"
 #include "inference/graph/shape_inference.hpp"
 #include "inference/runtime/executable.hpp"
+
+#include <mizzen/core/checked.hpp>
 
 #include <algorithm>
 #include <charconv>
@@ -91,8 +94,14 @@ class ranked_operation final : public operation {
  private:
   static shared_tensor texts_of(const tensor& numbers, const std::vector<std::string_view>& texts,
                                 const run_state& state) {
-    auto out = state.make(element_type::string, numbers.shape());
     const auto from = numbers.data<std::int64_t>();
+    std::size_t bytes = 0;
+    for (const std::int64_t rank : from) {
+      if (static_cast<std::size_t>(rank) < texts.size()) {
+        bytes = checked_add(bytes, texts[static_cast<std::size_t>(rank)].size(), "strings");
+      }
+    }
+    auto out = make_strings(numbers.shape(), bytes, state);
     const auto to = out->data<std::string>();
     for (std::size_t i = 0; i < to.size(); ++i) {
       const auto rank = static_cast<std::size_t>(from[i]);
@@ -138,7 +147,13 @@ class string_concat_operation final : public operation {
         if (d != 1) shape[i] = d;
       }
     }
-    auto out = c.state.make(element_type::string, shape);
+    // Each text may be repeated as often as there are elements.
+    const std::size_t count = checked_element_count(shape, "strings");
+    const auto repeated = [&](const tensor& t) {
+      const std::size_t times = t.empty() ? 0 : count / t.size();
+      return checked_mul(text_bytes(t), times, "strings");
+    };
+    auto out = make_strings(shape, checked_add(repeated(a), repeated(b), "strings"), c.state);
     const auto to = out->data<std::string>();
     const auto a_strides = dense_strides(a.shape(), shape);
     const auto b_strides = dense_strides(b.shape(), shape);
@@ -179,7 +194,7 @@ class string_split_operation final : public operation {
     }
     shape_type shape = x.shape();
     shape.push_back(static_cast<std::int64_t>(widest));
-    auto parts = c.state.make(element_type::string, std::move(shape));
+    auto parts = make_strings(std::move(shape), text_bytes(x), c.state);
     auto counts = c.state.make(element_type::int64, x.shape());
     for (std::size_t i = 0; i < all.size(); ++i) {
       counts->data<std::int64_t>()[i] = static_cast<std::int64_t>(all[i].size());
@@ -268,6 +283,26 @@ class string_normalizer_operation final : public operation {
   std::string action_;
   bool case_sensitive_;
   std::unordered_set<std::string> stopwords_;
+};
+
+class regex_full_match_operation final : public operation {
+ public:
+  explicit regex_full_match_operation(const attribute_map& attributes)
+      : regex_(attributes.get_string("pattern", "")) {}
+
+  void run(const operation_context& c, std::span<item> outputs) const override {
+    const tensor& x = c.one(0);
+    auto out = c.state.make(element_type::boolean, x.shape());
+    const auto to = out->data<bool>();
+    const auto from = x.data<std::string>();
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      to[i] = regex_.matches(from[i], c.state.cancel);
+    }
+    outputs[0] = shared_tensor(std::move(out));
+  }
+
+ private:
+  regex regex_;
 };
 
 // Shortest text that reads back as the number, as Python writes it.
@@ -395,6 +430,9 @@ void add_string_operations(operation_table& table) {
   };
   table["StringSplit"] = [](const operation_compile_context& c) -> std::unique_ptr<operation> {
     return std::make_unique<string_split_operation>(c.about.n.attributes);
+  };
+  table["RegexFullMatch"] = [](const operation_compile_context& c) -> std::unique_ptr<operation> {
+    return std::make_unique<regex_full_match_operation>(c.about.n.attributes);
   };
   table["StringNormalizer"] = [](const operation_compile_context& c) -> std::unique_ptr<operation> {
     return std::make_unique<string_normalizer_operation>(c.about.n.attributes);

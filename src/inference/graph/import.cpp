@@ -114,11 +114,15 @@ struct scope {
   std::string path;       // of the field of the model, for errors
   std::string prefix;     // of the names of what a call brings
   std::size_t depth = 0;  // of subgraphs
+  std::size_t loops = 0;  // of subgraphs that are not run once
   std::unordered_map<std::string_view, value_id> names = {};
   // Values of the graph around that a subgraph uses: theirs and its own.
   std::vector<std::pair<value_id, value_id>> captured = {};
 };
 
+// Types and shapes inside a loop are found in rounds, in each of which those of the loops inside it
+// are found in rounds.
+constexpr std::size_t max_loop_depth = 4;
 constexpr std::size_t max_graph_depth = 8;
 constexpr std::size_t max_call_depth = 32;
 constexpr std::size_t max_called_nodes = std::size_t{1} << 20;
@@ -321,8 +325,9 @@ class importer {
                                         const std::string& path) {
     auto g = std::make_shared<graph>();
     g->name = proto.name;
-    scope s{*g, &around, around.within, path, around.prefix, around.depth + 1};
-    if (s.depth > max_graph_depth) {
+    const std::size_t loops = around.loops + (n.op_type == "If" ? 0 : 1);
+    scope s{*g, &around, around.within, path, around.prefix, around.depth + 1, loops};
+    if (s.depth > max_graph_depth || s.loops > max_loop_depth) {
       throw error(errc::resource_exhausted, path, "subgraphs are nested too deeply");
     }
     initializers(s, proto);
@@ -433,8 +438,8 @@ class importer {
     const call c{f, n, opsets_of(f.opsets)};
     const std::string name(proto.name.empty() ? f.name : proto.name);
     scope body{
-        s.g,    nullptr, &c, subject + " calls " + std::string(f.name), s.prefix + name + "/",
-        s.depth};
+        s.g,     nullptr, &c, subject + " calls " + std::string(f.name), s.prefix + name + "/",
+        s.depth, s.loops};
     for (std::size_t k = 0; k < f.inputs.size(); ++k) {
       const value_id given = k < n.inputs.size() ? n.inputs[k] : no_value;
       if (!body.names.emplace(f.inputs[k], given).second) {

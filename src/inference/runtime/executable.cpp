@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <string>
+#include <unordered_set>
 
 namespace mizzen::inference::detail {
 namespace {
@@ -152,18 +153,17 @@ std::vector<value_id> executable::dead_after(std::size_t first, std::size_t last
 executable::step executable::planned_step(std::size_t first, std::size_t last) const {
   const auto& g = program_.g;
   program_part part{first, last, {}, {}};
-  std::vector<bool> made(g.values.size(), false);
-  std::vector<bool> taken(g.values.size(), false);
+  // Not by value: a graph of many stages would take the square of its size.
+  std::unordered_set<value_id> seen;
   for (std::size_t i = first; i < last; ++i) {
     const node& n = g.nodes[i];
     for (const value_id v : n.inputs) {
       // What has no source is a constant of which only prepacked forms are left.
-      if (v == no_value || made[v] || taken[v] || !has_source_[v]) continue;
-      taken[v] = true;
-      part.inputs.push_back(v);
+      if (v == no_value || !has_source_[v] || constants_[v].one) continue;
+      if (seen.insert(v).second) part.inputs.push_back(v);
     }
     for (const value_id v : n.outputs) {
-      if (v != no_value) made[v] = true;
+      if (v != no_value) seen.insert(v);
     }
   }
   for (std::size_t i = first; i < last; ++i) {

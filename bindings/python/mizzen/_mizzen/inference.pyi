@@ -16,6 +16,9 @@ class ValueInfo:
     @property
     def shape(self) -> tuple[int | str | None, ...] | None:
         """A number, a symbol, or None for each dimension; None when not even the rank is known."""
+    @property
+    def kind(self) -> str:
+        """"tensor", "sequence", "optional_tensor" or "optional_sequence"; dtype and shape are those of the elements."""
 
 class DeviceInfo:
     """A device, or why it is not available."""
@@ -56,7 +59,11 @@ class Session:
     def metadata(self) -> dict[str, str]: ...
     def run(
         self, inputs: Mapping[str, Any], outputs: Iterable[str] | None = None
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Runs the model; the outputs asked for (all unless named), by name."""
+    ) -> dict[str, Any]:
+        """Runs the model; the outputs asked for (all unless named), by name.
+
+        An output is an array; a list of arrays where it is a sequence; None where it is an optional without its
+        element. Inputs likewise: an optional one may be None, or left out.
+        """
     def dump_graph(self) -> str:
         """What is executed, as text for people."""

@@ -43,6 +43,22 @@ class Unsupported(Exception):
     """The engine says that it does not have what the case asks for."""
 
 
+def engine_of(prepared: Any) -> Any:
+    """What the runner asks for: a backend whose prepare(model) is prepared(model)."""
+    from onnx.backend.base import Backend
+
+    class Engine(Backend):
+        @classmethod
+        def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Any:
+            return prepared(model)
+
+        @classmethod
+        def supports_device(cls, device: str) -> bool:
+            return device == "CPU"
+
+    return Engine
+
+
 def mizzen_backend() -> Any:
     import mizzen
     import mizzen.onnx_backend as module
@@ -62,16 +78,7 @@ def mizzen_backend() -> Any:
                 raise Unsupported(str(error)) from None
             raise
 
-    class Engine(module.Backend):
-        @classmethod
-        def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Any:
-            return Prepared(model)
-
-        @classmethod
-        def supports_device(cls, device: str) -> bool:
-            return device == "CPU"
-
-    return Engine
+    return engine_of(Prepared)
 
 
 def onnxruntime_backend() -> Any:
@@ -80,7 +87,7 @@ def onnxruntime_backend() -> Any:
     import numpy as np
     import onnx
     import onnxruntime
-    from onnx.backend.base import Backend, BackendRep
+    from onnx.backend.base import BackendRep
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     onnxruntime.set_default_logger_severity(4)
@@ -132,16 +139,7 @@ def onnxruntime_backend() -> Any:
             except state.NotImplemented as error:
                 raise Unsupported(str(error)) from None
 
-    class Engine(Backend):
-        @classmethod
-        def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Any:
-            return Prepared(model)
-
-        @classmethod
-        def supports_device(cls, device: str) -> bool:
-            return device == "CPU"
-
-    return Engine
+    return engine_of(Prepared)
 
 
 BACKENDS = {"mizzen": mizzen_backend, "onnxruntime": onnxruntime_backend}

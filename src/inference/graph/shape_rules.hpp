@@ -3,6 +3,7 @@
 
 #include "inference/graph/shape_inference.hpp"
 
+#include <initializer_list>
 #include <map>
 #include <string_view>
 
@@ -23,5 +24,11 @@ void add_dynamic_rules(shape_rule_table& table);
 // Shape of a product of matrices as MatMul has it: inputs a and b by their number; nullopt while a
 // rank is unknown.
 std::optional<dims> matmul_shape(infer_context& c, std::size_t a, std::size_t b);
+
+// The rule of GlobalAveragePool and its like: one number for each channel of input 0.
+void global_pool(infer_context& c);
+
+// Fails for each of these inputs that is known to have other than one element.
+void one_number(infer_context& c, std::initializer_list<std::size_t> inputs);
 
 }  // namespace mizzen::inference::detail

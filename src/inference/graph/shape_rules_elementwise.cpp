@@ -72,15 +72,6 @@ void cast_like(infer_context& c) {
 }
 
 // Inputs that must be one number.
-void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
-  for (const std::size_t i : inputs) {
-    const dims* s = c.shape(i);
-    if (s != nullptr && dim_product(*s) >= 0 && dim_product(*s) != 1) {
-      c.fail("input " + std::to_string(i) + " must be one number");
-    }
-  }
-}
-
 void cumulative(infer_context& c) {
   one_number(c, {1});
   same_as_first(c);

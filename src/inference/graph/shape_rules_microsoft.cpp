@@ -25,15 +25,6 @@ void length_is(infer_context& c, std::size_t i, std::int64_t length) {
   c.merge((*c.shape(i))[0], length, "length of input " + std::to_string(i) + " and its row");
 }
 
-void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
-  for (const std::size_t i : inputs) {
-    const dims* s = c.shape(i);
-    if (s != nullptr && dim_product(*s) >= 0 && dim_product(*s) != 1) {
-      c.fail("input " + std::to_string(i) + " must be one number");
-    }
-  }
-}
-
 void one_or(infer_context& c, std::size_t i, std::int64_t length) {
   const dims* s = c.shape(i);
   if (s != nullptr && dim_product(*s) != 1) length_is(c, i, length);
@@ -363,13 +354,7 @@ void qlinear_unary(infer_context& c) {
 
 void qlinear_global_pool(infer_context& c) {
   one_number(c, {1, 2, 3, 4});
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  if (x->size() < 3) c.fail("its input must have a rank ≥ 3");
-  dims out(x->size(), 1);
-  out[0] = (*x)[0];
-  out[1] = (*x)[1];
-  c.set(0, c.type(0), out);
+  global_pool(c);
 }
 
 void fused_matmul(infer_context& c) {

@@ -118,15 +118,6 @@ void one_or_per_channel(infer_context& c, std::size_t i, std::int64_t channels) 
   c.merge((*s)[0], channels, "channels and the length of input " + std::to_string(i));
 }
 
-void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
-  for (const std::size_t i : inputs) {
-    const dims* s = c.shape(i);
-    if (s != nullptr && dim_product(*s) != 1 && dim_product(*s) != unknown_dim) {
-      c.fail("input " + std::to_string(i) + " must be one number");
-    }
-  }
-}
-
 constexpr std::size_t no_input = 64;
 
 void conv_integer(infer_context& c) {
@@ -293,16 +284,6 @@ void pool(infer_context& c) {
   }
   c.set(0, c.type(0), out);
   c.set(1, element_type::int64, out);
-}
-
-void global_pool(infer_context& c) {
-  const dims* x = c.shape(0);
-  if (x == nullptr) return c.set(0, c.type(0));
-  if (x->size() < 3) c.fail("its input must have a rank ≥ 3");
-  dims out(x->size(), 1);
-  out[0] = (*x)[0];
-  out[1] = (*x)[1];
-  c.set(0, c.type(0), out);
 }
 
 void gemm(infer_context& c) {
@@ -507,6 +488,25 @@ void arg_reduce(infer_context& c) {
 }
 
 }  // namespace
+
+void global_pool(infer_context& c) {
+  const dims* x = c.shape(0);
+  if (x == nullptr) return c.set(0, c.type(0));
+  if (x->size() < 3) c.fail("its input must have a rank ≥ 3");
+  dims out(x->size(), 1);
+  out[0] = (*x)[0];
+  out[1] = (*x)[1];
+  c.set(0, c.type(0), out);
+}
+
+void one_number(infer_context& c, std::initializer_list<std::size_t> inputs) {
+  for (const std::size_t i : inputs) {
+    const dims* s = c.shape(i);
+    if (s != nullptr && dim_product(*s) != 1 && dim_product(*s) != unknown_dim) {
+      c.fail("input " + std::to_string(i) + " must be one number");
+    }
+  }
+}
 
 std::optional<dims> matmul_shape(infer_context& c, std::size_t ai, std::size_t bi) {
   const dims* pa = c.shape(ai);

@@ -1,5 +1,6 @@
 // Matrix products of the domain com.microsoft, most of them on quantised numbers. Source:
 // ContribOperators.md of ONNX Runtime.
+#include "inference/cpu/ops/dynamic_quantisation.hpp"
 #include "inference/cpu/ops/microsoft.hpp"
 #include "inference/cpu/ops/numeric_ops.hpp"
 #include "inference/cpu/ops/plain.hpp"
@@ -127,20 +128,12 @@ class dynamic_quantize_matmul_op final : public plain_op {
 
   void run(const plain_run& r) const override {
     const plain_tensor& a = r.in(0);
-    float low = 0;
-    float high = 0;
+    const dynamic_quantisation q(a);
     for (integer i = 0; i < a.count; ++i) {
-      low = std::min(low, static_cast<float>(a.data[i]));
-      high = std::max(high, static_cast<float>(a.data[i]));
+      r.workspace[i] = static_cast<double>(std::clamp(q.steps(a.data[i]), 0.0F, 255.0F));
     }
-    const float scale = (high == low ? 1.0F : high - low) / 255.0F;
-    const float zero = std::nearbyint(std::clamp(-low / scale, 0.0F, 255.0F));
-    for (integer i = 0; i < a.count; ++i) {
-      const float steps = std::nearbyint(static_cast<float>(a.data[i]) / scale) + zero;
-      r.workspace[i] = static_cast<double>(std::clamp(steps, 0.0F, 255.0F));
-    }
-    multiply(r, r.workspace, static_cast<double>(zero), r.in(3), r.in(4),
-             [&](integer j) { return static_cast<double>(scale) * of_column(r.in(2), j, 1); });
+    multiply(r, r.workspace, static_cast<double>(q.zero), r.in(3), r.in(4),
+             [&](integer j) { return static_cast<double>(q.scale) * of_column(r.in(2), j, 1); });
   }
 };
 
@@ -176,12 +169,8 @@ class qlinear_binary_op final : public plain_op {
   static double value(const plain_run& r, std::size_t input, const plain_tensor& whole,
                       const std::array<integer, max_rank>& at) noexcept {
     const plain_tensor& t = r.in(input);
-    const std::size_t skip = whole.shape.size() - t.shape.size();
-    integer flat = 0;
-    for (std::size_t d = 0; d < t.shape.size(); ++d) {
-      flat = flat * t.shape[d] + (t.shape[d] == 1 ? 0 : at[d + skip]);
-    }
-    return (t.data[flat] - of_column(r.in(input + 2), 0, 0)) * r.in(input + 1).data[0];
+    return (t.data[broadcast_offset(t, whole, at)] - of_column(r.in(input + 2), 0, 0)) *
+           r.in(input + 1).data[0];
   }
 };
 

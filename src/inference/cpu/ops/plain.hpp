@@ -92,6 +92,17 @@ inline bool next_index(std::span<const integer> shape, integer* at) noexcept {
   return false;
 }
 
+// Where a tensor that broadcasts to the whole has the element of the whole's index `at`.
+inline integer broadcast_offset(const plain_tensor& t, const plain_tensor& whole,
+                                const std::array<integer, max_rank>& at) noexcept {
+  const std::size_t skip = whole.shape.size() - t.shape.size();
+  integer flat = 0;
+  for (std::size_t d = 0; d < t.shape.size(); ++d) {
+    flat = flat * t.shape[d] + (t.shape[d] == 1 ? 0 : at[d + skip]);
+  }
+  return flat;
+}
+
 // [-rank, rank) counted from the front; error(invalid_argument) outside.
 integer plain_axis(integer axis, integer rank);
 

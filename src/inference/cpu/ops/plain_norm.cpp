@@ -211,16 +211,6 @@ class layer_normalization_op final : public plain_op {
   }
 
  private:
-  static integer broadcast_offset(const plain_tensor& t, const plain_tensor& whole,
-                                  const std::array<integer, max_rank>& at) noexcept {
-    const std::size_t skip = whole.shape.size() - t.shape.size();
-    integer flat = 0;
-    for (std::size_t d = 0; d < t.shape.size(); ++d) {
-      flat = flat * t.shape[d] + (t.shape[d] == 1 ? 0 : at[d + skip]);
-    }
-    return flat;
-  }
-
   integer axis_;
   double epsilon_;
 };

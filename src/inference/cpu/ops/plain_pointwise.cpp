@@ -76,21 +76,12 @@ class broadcast_op final : public plain_op {
     const plain_tensor& y = r.out(0);
     std::array<integer, max_rank> at{};
     for (integer i = 0; i < y.count; ++i, next_index(y.shape, at.data())) {
-      y.data[i] = f_(r.in(0).data[offset(r.in(0), y, at)], r.in(1).data[offset(r.in(1), y, at)]);
+      y.data[i] = f_(r.in(0).data[broadcast_offset(r.in(0), y, at)],
+                     r.in(1).data[broadcast_offset(r.in(1), y, at)]);
     }
   }
 
  private:
-  static integer offset(const plain_tensor& t, const plain_tensor& whole,
-                        const std::array<integer, max_rank>& at) noexcept {
-    const std::size_t skip = whole.shape.size() - t.shape.size();
-    integer flat = 0;
-    for (std::size_t d = 0; d < t.shape.size(); ++d) {
-      flat = flat * t.shape[d] + (t.shape[d] == 1 ? 0 : at[d + skip]);
-    }
-    return flat;
-  }
-
   F f_;
 };
 

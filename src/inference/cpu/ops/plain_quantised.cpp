@@ -1,5 +1,6 @@
 // Operators on quantised numbers.
 #include "inference/cpu/kernels/elements.hpp"
+#include "inference/cpu/ops/dynamic_quantisation.hpp"
 #include "inference/cpu/ops/plain.hpp"
 #include "inference/cpu/thread_pool.hpp"
 
@@ -110,29 +111,21 @@ class dequantize_op final : public plain_op {
   integer axis_, block_;
 };
 
-// Source: ONNX DynamicQuantizeLinear-11, in single precision as it says.
+// Source: ONNX DynamicQuantizeLinear-11.
 class dynamic_quantize_op final : public plain_op {
  public:
   explicit dynamic_quantize_op(const compile_context&) {}
 
   void run(const plain_run& r) const override {
     const plain_tensor& x = r.in(0);
-    float low = 0;
-    float high = 0;
-    for (integer i = 0; i < x.count; ++i) {
-      low = std::min(low, static_cast<float>(x.data[i]));
-      high = std::max(high, static_cast<float>(x.data[i]));
-    }
-    const float scale = (high == low ? 1.0F : high - low) / 255.0F;
-    const float zero = std::nearbyint(std::clamp(-low / scale, 0.0F, 255.0F));
+    const dynamic_quantisation q(x);
     if (r.out(0).present()) {
       for (integer i = 0; i < x.count; ++i) {
-        const float steps = std::nearbyint(static_cast<float>(x.data[i]) / scale);
-        r.out(0).data[i] = static_cast<double>(steps + zero);
+        r.out(0).data[i] = static_cast<double>(q.steps(x.data[i]));
       }
     }
-    if (r.out(1).present()) r.out(1).data[0] = static_cast<double>(scale);
-    if (r.out(2).present()) r.out(2).data[0] = static_cast<double>(zero);
+    if (r.out(1).present()) r.out(1).data[0] = static_cast<double>(q.scale);
+    if (r.out(2).present()) r.out(2).data[0] = static_cast<double>(q.zero);
   }
 };
 

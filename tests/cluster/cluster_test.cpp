@@ -48,6 +48,14 @@ TEST_F(cluster_test, jobs_complete_on_fake_nodes) {
   cluster().kubectl({"wait", "--for=condition=Complete", "--timeout=60s", "-n", ns(), "job/hello"});
 }
 
+// A node without one is found dead by the controllers every 50 seconds, and its pods are not ready then.
+TEST_F(cluster_test, fake_nodes_keep_their_leases) {
+  for (const auto* node : {"fake-0", "fake-1", "fake-gpu", "fake-tainted"}) {
+    cluster().kubectl({"wait", "--for=jsonpath={.spec.leaseDurationSeconds}=40", "--timeout=60s",
+                       "-n", "kube-node-lease", std::string("lease/") + node});
+  }
+}
+
 TEST_F(cluster_test, pods_end_as_their_annotations_say) {
   const auto& c = cluster();
   c.apply(job("fails", "mizzen.test/outcome: fail, mizzen.test/exit-code: '42'"), ns());

@@ -146,9 +146,10 @@ run() {
     cat "$tests_cluster/stages.yaml"
     sed -e "s#FAKE_FOLDER#$PWD/fake#" -e "s#KWOK_PORT#$kwok_port#" "$tests_cluster/fake.yaml"
   } >kwok.yaml
-  # Pods get addresses from the range for benchmarks (RFC 2544), which nothing routes.
+  # Pods get addresses from the range for benchmarks (RFC 2544), which nothing routes. Without leases a
+  # node would be found dead every 50 seconds, and all its pods be marked as not ready.
   serve kwok "$programs/kwok" --config=kwok.yaml --kubeconfig=kwok.kubeconfig \
-    --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake \
+    --manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake --node-lease-duration-seconds=40 \
     --server-address="127.0.0.1:$kwok_port" \
     --tls-cert-file=pki/kwok.crt --tls-private-key-file=pki/kwok.key \
     --node-name=localhost --node-ip=127.0.0.1 --node-port="$kwok_port" --cidr=198.18.0.0/15

@@ -14,7 +14,6 @@ usage: inference.compare.py BUILD_FOLDER RESULT_FILE    (benchmarks/run.sh calls
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
@@ -68,11 +67,11 @@ def openvino_run(path: str, inputs: dict[str, np.ndarray], threads: int) -> Run:
     settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(path), "CPU", settings)
     request = compiled.create_infer_request()
-    names = [each.get_any_name() for each in compiled.outputs]
+    names = [(name, i) for i, each in enumerate(compiled.outputs) for name in each.get_names()]
 
     def run() -> dict[str, np.ndarray]:
         answer = request.infer(inputs, share_inputs=True, share_outputs=True)
-        return {name: answer[i] for i, name in enumerate(names)}
+        return {name: answer[i] for name, i in names}
 
     return run
 
@@ -108,16 +107,22 @@ def agree(name: str, answers: dict[str, dict[str, np.ndarray]]) -> None:
                     sys.exit(f"{name}: {engine}'s output '{output}' is off by {off:.2g} of the greatest value")
 
 
+def peak_memory() -> float:
+    """MiB; getrusage's would be at least that of the process that has started this one."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def once(engine: str, path: str, inputs_file: str, threads: int) -> None:
     """In a process of its own: what loading takes, and the memory of it and of a run."""
     inputs = dict(np.load(inputs_file))
     __import__({"Mizzen": "mizzen", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}[engine])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     start = time.perf_counter()
     run = ENGINES[engine](path, inputs, threads)
     loaded = time.perf_counter() - start
     run()
-    print(json.dumps({"load": loaded, "memory": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
+    print(json.dumps({"load": loaded, "memory": peak_memory() - before}))
 
 
 def loads(path: str, inputs: dict[str, np.ndarray], scratch: str) -> dict[str, list[dict[str, float]]]:

@@ -3,6 +3,7 @@
 
 #include <mizzen/inference/device.hpp>
 #include <mizzen/inference/model_builder.hpp>
+#include <mizzen/inference/profile.hpp>
 #include <mizzen/inference/session.hpp>
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>

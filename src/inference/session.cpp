@@ -1,6 +1,7 @@
 #include "inference/graph/import.hpp"
 #include "inference/passes/passes.hpp"
 #include "inference/runtime/executable.hpp"
+#include "inference/runtime/profile_log.hpp"
 
 #include <mizzen/core/checked.hpp>
 #include <mizzen/inference/session.hpp>
@@ -178,8 +179,25 @@ struct session::impl {
 
   std::shared_ptr<const plan> plan_for(std::span<const named_input> given) const;
   void run_planned(const plan& p, std::span<const named_input> given,
-                   std::span<const named_output> wanted, const run_options& run) const;
-  std::vector<item> run_staged(std::span<const item> given, const run_options& run) const;
+                   std::span<const named_output> wanted, const run_options& run,
+                   run_recorder* recorder) const;
+  std::vector<item> run_staged(std::span<const item> given, const run_options& run,
+                               run_recorder* recorder) const;
+  void run_into(std::span<const named_input> given, std::span<const named_output> wanted,
+                const run_options& run, run_recorder* recorder) const;
+  value_map run_values(const value_map& given, const run_options& run,
+                       run_recorder* recorder) const;
+
+  // Calls run(recorder), and hands what was recorded to the profile, if there is one.
+  template <class Run>
+  static void recorded(const run_options& options, Run&& run) {
+    if (options.profile == nullptr) return run(nullptr);
+    run_recorder recorder;
+    recorder.begin(nullptr);
+    run(&recorder);
+    recorder.end();
+    recorder.commit(*options.profile->log_);
+  }
 };
 
 std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> model,
@@ -194,10 +212,9 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   check_supported(imported.g, *on);
   infer_graph(imported.g);
   const std::size_t nodes_before = imported.g.nodes.size();
-  if (options.optimize) {
-    pass_context context{*on, options.log, source.budget};
-    run_passes(imported.g, context);
-  }
+  pass_context context{*on, options.log, source.budget, options.on_graph};
+  context.show("imported", imported.g);
+  if (options.optimize) run_passes(imported.g, context);
   state->inputs = std::move(imported.inputs);
   for (std::size_t i = 0; i < imported.g.outputs.size(); ++i) {
     state->outputs.push_back(merged(std::move(imported.outputs[i]), imported.g,
@@ -205,8 +222,9 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   }
   state->metadata = std::move(imported.metadata);
   state->compiled = std::make_unique<const executable>(
-      std::move(imported.g), compile_settings{std::move(on), options.memory_limit,
-                                              options.cached_plans, options.optimize, options.log});
+      std::move(imported.g),
+      compile_settings{std::move(on), options.memory_limit, options.cached_plans, options.optimize,
+                       options.log, options.on_graph});
   state->whole = state->compiled->whole();
   if (options.log.enabled(log_level::info)) {
     const auto took = std::chrono::steady_clock::now() - start;
@@ -414,8 +432,8 @@ void refuse_repeats(std::span<const named_output> wanted) {
 }  // namespace
 
 void session::impl::run_planned(const plan& p, std::span<const named_input> given,
-                                std::span<const named_output> wanted,
-                                const run_options& run) const {
+                                std::span<const named_output> wanted, const run_options& run,
+                                run_recorder* recorder) const {
   const borrowed_workspace w(p);
   for (std::size_t i = 0; i < inputs.size(); ++i) w->inputs[i] = find(given, inputs[i].name);
   std::fill(w->outputs.begin(), w->outputs.end(), nullptr);
@@ -424,55 +442,57 @@ void session::impl::run_planned(const plan& p, std::span<const named_input> give
     fit_output(one, p.output_type(i), p.output_shape(i));
     w->outputs[i] = &one.value;
   }
-  p.run(*w, run.cancel);
+  p.run(*w, run.cancel, recorder);
 }
 
-std::vector<item> session::impl::run_staged(std::span<const item> given,
-                                            const run_options& run) const {
-  return compiled->run(given, {run.cancel, std::make_shared<memory_account>(options.memory_limit)});
+std::vector<item> session::impl::run_staged(std::span<const item> given, const run_options& run,
+                                            run_recorder* recorder) const {
+  return compiled->run(
+      given, {run.cancel, std::make_shared<memory_account>(options.memory_limit), recorder});
 }
 
-void session::run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
-                       const run_options& options) const {
-  options.cancel.check("run of the model");
-  refuse_repeats(outputs);
-  if (const std::shared_ptr<const plan> p = impl_->plan_for(inputs)) {
-    return impl_->run_planned(*p, inputs, outputs, options);
+void session::impl::run_into(std::span<const named_input> given,
+                             std::span<const named_output> wanted, const run_options& run,
+                             run_recorder* recorder) const {
+  run.cancel.check("run of the model");
+  refuse_repeats(wanted);
+  if (const std::shared_ptr<const plan> p = plan_for(given)) {
+    return run_planned(*p, given, wanted, run, recorder);
   }
-  impl_->check_only_tensors();
-  std::vector<item> given;
-  for (const tensor* t : impl_->check_tensors(inputs)) given.emplace_back(borrow(*t));
-  for (const named_output& wanted : outputs) impl_->output_index(wanted.name);
-  std::vector<item> made = impl_->run_staged(given, options);
-  for (const named_output& wanted : outputs) {
-    shared_tensor result = std::move(made[impl_->output_index(wanted.name)].one);
+  check_only_tensors();
+  std::vector<item> items;
+  for (const tensor* t : check_tensors(given)) items.emplace_back(borrow(*t));
+  for (const named_output& one : wanted) output_index(one.name);
+  std::vector<item> made = run_staged(items, run, recorder);
+  for (const named_output& one : wanted) {
+    shared_tensor result = std::move(made[output_index(one.name)].one);
     if (!result) {
-      throw error(errc::invalid_argument, output_subject(wanted.name), "it holds no tensor");
+      throw error(errc::invalid_argument, output_subject(one.name), "it holds no tensor");
     }
-    if (wanted.value.type() == element_type::undefined) {
-      wanted.value = take_out(std::move(result));
+    if (one.value.type() == element_type::undefined) {
+      one.value = take_out(std::move(result));
     } else {
-      fit_output(wanted, result->type(), result->shape());
-      copy_elements(*result, wanted.value);
+      fit_output(one, result->type(), result->shape());
+      copy_elements(*result, one.value);
     }
   }
 }
 
-value_map session::run_values(const value_map& inputs, const run_options& options) const {
-  options.cancel.check("run of the model");
-  std::vector<item> given;
+value_map session::impl::run_values(const value_map& given, const run_options& run,
+                                    run_recorder* recorder) const {
+  run.cancel.check("run of the model");
+  std::vector<item> items;
   symbol_map symbols;
-  for (const auto& [name, value] : inputs) impl_->check_name(name);
-  for (const value_info& info : impl_->inputs) {
-    const auto found = inputs.find(info.name);
-    given.push_back(
-        impl_->check_value(info, found == inputs.end() ? nullptr : &found->second, symbols));
+  for (const auto& [name, value] : given) check_name(name);
+  for (const value_info& info : inputs) {
+    const auto found = given.find(info.name);
+    items.push_back(check_value(info, found == given.end() ? nullptr : &found->second, symbols));
   }
-  std::vector<item> made = impl_->run_staged(given, options);
-  given.clear();
+  std::vector<item> made = run_staged(items, run, recorder);
+  items.clear();
   value_map results;
   for (std::size_t i = 0; i < made.size(); ++i) {
-    any_value& result = results[impl_->outputs[i].name];
+    any_value& result = results[outputs[i].name];
     if (made[i].one) {
       result = take_out(std::move(made[i].one));
     } else if (made[i].many) {
@@ -481,6 +501,18 @@ value_map session::run_values(const value_map& inputs, const run_options& option
       result = std::move(list);
     }
   }
+  return results;
+}
+
+void session::run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
+                       const run_options& options) const {
+  impl::recorded(options, [&](run_recorder* r) { impl_->run_into(inputs, outputs, options, r); });
+}
+
+value_map session::run_values(const value_map& inputs, const run_options& options) const {
+  value_map results;
+  impl::recorded(options,
+                 [&](run_recorder* r) { results = impl_->run_values(inputs, options, r); });
   return results;
 }
 

@@ -1,3 +1,4 @@
+import json
 import os
 import pathlib
 import pickle
@@ -12,7 +13,7 @@ import models
 import numpy as np
 import onnxruntime
 import pytest
-from mizzen.inference import Session
+from mizzen.inference import Profile, Session
 from onnx import TensorProto
 
 PIXELS = np.random.default_rng(1).normal(size=(5, 16)).astype(np.float32)
@@ -324,3 +325,28 @@ def test_types_check(tmp_path):
         capture_output=True, text=True, env={**os.environ, "MYPYPATH": str(package.parent)}, cwd=tmp_path,
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_profile(session, tmp_path):
+    profile = Profile()
+    for _ in range(3):
+        session.run({"pixels": PIXELS}, profile=profile)
+    assert profile.runs == 3 and profile.seconds > 0
+    assert {o.op_type: o.count for o in profile.operators()} == {"Gemm": 6, "Softmax": 3, "(engine)": 3}
+    first = next(n for n in profile.nodes() if n.fused)
+    assert (first.op_type, first.fused, first.outputs, first.count) == ("Gemm", "+relu", "float32[5, 32]", 3)
+    assert "Gemm+relu" in str(profile)
+    profile.write_trace(tmp_path / "trace.json")
+    events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert [e["name"] for e in events if e["ph"] == "X"][:4] == ["run", "Gemm+relu", "Gemm", "Softmax"]
+    profile.clear()
+    assert profile.runs == 0 and profile.nodes() == []
+
+
+def test_shows_the_graph_while_it_loads():
+    seen = []
+    Session(models.classifier(), on_graph=lambda name, graph: seen.append((name, graph)))
+    assert seen[0][0] == "imported" and "Relu" in seen[0][1]
+    assert "fuse_post_ops" in [name for name, _ in seen]
+    with pytest.raises(ZeroDivisionError):
+        Session(models.classifier(), on_graph=lambda name, graph: 1 / 0)

@@ -3,13 +3,20 @@
     session = Session("model.onnx", threads=2)
     outputs = session.run({"pixels": pixels})     # {name: ndarray}
 
+Where the time goes:
+
+    profile = Profile()
+    session.run({"pixels": pixels}, profile=profile)
+    print(profile)                                # per operator and per node
+    profile.write_trace("trace.json")             # for ui.perfetto.dev
+
 Arrays go in without a copy where they are contiguous, and come out without one. Anything that NumPy
 can view (a torch tensor on the CPU) may go in; lists take the type that the model declares. run()
 releases the GIL, and may be called from several threads at once. Errors are mizzen.Error.
 """
-from ._mizzen.inference import DeviceInfo, Session, ValueInfo, devices
+from ._mizzen.inference import DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo, devices
 
-for _class in (DeviceInfo, Session, ValueInfo):
+for _class in (DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo):
     _class.__module__ = __name__
 
-__all__ = ["DeviceInfo", "Session", "ValueInfo", "devices"]
+__all__ = ["DeviceInfo", "NodeTime", "OperatorTime", "Profile", "Session", "ValueInfo", "devices"]

@@ -2,16 +2,20 @@
 
 #include <mizzen/inference.hpp>
 
+#include <pybind11/functional.h>
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -23,11 +27,13 @@ using inference::session;
 using inference::value_info;
 
 session load(const py::object& model, const std::string& device, unsigned threads,
-             std::optional<std::size_t> memory_limit, bool optimize) {
+             std::optional<std::size_t> memory_limit, bool optimize,
+             std::function<void(std::string_view, const std::string&)> on_graph) {
   inference::session_options options;
   options.device = device;
   options.threads = threads;
   options.optimize = optimize;
+  options.on_graph = std::move(on_graph);
   if (memory_limit) options.memory_limit = *memory_limit;
   if (PyObject_CheckBuffer(model.ptr()) != 0) {
     Py_buffer view;
@@ -106,7 +112,8 @@ bool only_tensors(const session& self) {
 std::string subject_of(const std::string& name) { return "inputs['" + name + "']"; }
 
 py::dict run_values(const session& self, const py::dict& inputs,
-                    const std::optional<std::vector<std::string>>& wanted) {
+                    const std::optional<std::vector<std::string>>& wanted,
+                    const inference::run_options& options) {
   memory_list memory;
   inference::value_map given;
   for (const auto& [key, object] : inputs) {
@@ -120,7 +127,7 @@ py::dict run_values(const session& self, const py::dict& inputs,
   inference::value_map made;
   {
     const py::gil_scoped_release release;
-    made = self.run_values(given);
+    made = self.run_values(given, options);
   }
   std::vector<std::string> names;
   for (const auto& info : self.outputs()) names.push_back(info.name);
@@ -136,8 +143,10 @@ py::dict run_values(const session& self, const py::dict& inputs,
 }
 
 py::dict run(const session& self, const py::dict& inputs,
-             const std::optional<std::vector<std::string>>& wanted) {
-  if (!only_tensors(self)) return run_values(self, inputs, wanted);
+             const std::optional<std::vector<std::string>>& wanted, inference::profile* profile) {
+  inference::run_options options;
+  options.profile = profile;
+  if (!only_tensors(self)) return run_values(self, inputs, wanted, options);
   std::vector<std::string> names;
   std::vector<input_tensor> tensors;
   std::vector<inference::named_input> named_inputs;
@@ -168,7 +177,7 @@ py::dict run(const session& self, const py::dict& inputs,
   }
   {
     const py::gil_scoped_release release;
-    self.run_into(named_inputs, named_outputs);
+    self.run_into(named_inputs, named_outputs, options);
   }
 
   py::dict answer;
@@ -179,9 +188,46 @@ py::dict run(const session& self, const py::dict& inputs,
   return answer;
 }
 
+void bind_profile(py::module_& module) {
+  using inference::profile;
+  using node_time = profile::node_time;
+  using operator_time = profile::operator_time;
+  const auto seconds = [](std::chrono::nanoseconds time) {
+    return std::chrono::duration<double>(time).count();
+  };
+  py::class_<node_time>(module, "NodeTime", "The time of one node with one set of shapes.")
+      .def_readonly("name", &node_time::name)
+      .def_readonly("op_type", &node_time::op_type)
+      .def_readonly("fused", &node_time::fused)
+      .def_readonly("outputs", &node_time::outputs)
+      .def_readonly("inputs", &node_time::inputs)
+      .def_readonly("count", &node_time::count)
+      .def_property_readonly("seconds",
+                             [seconds](const node_time& self) { return seconds(self.total); });
+  py::class_<operator_time>(module, "OperatorTime", "The time of all nodes of one operator.")
+      .def_readonly("op_type", &operator_time::op_type)
+      .def_readonly("count", &operator_time::count)
+      .def_property_readonly("seconds",
+                             [seconds](const operator_time& self) { return seconds(self.total); });
+  py::class_<profile>(module, "Profile", "Where the time of the runs that it is given to goes.")
+      .def(py::init<>())
+      .def_property_readonly("runs", &profile::runs)
+      .def_property_readonly("seconds",
+                             [seconds](const profile& self) { return seconds(self.total()); })
+      .def("operators", &profile::operators)
+      .def("nodes", &profile::nodes)
+      .def("table", &profile::table, py::arg("most_nodes") = 30)
+      .def("__str__", [](const profile& self) { return self.table(); })
+      .def("trace", &profile::trace)
+      .def("write_trace", &profile::write_trace, py::arg("path"),
+           py::call_guard<py::gil_scoped_release>())
+      .def("clear", &profile::clear);
+}
+
 }  // namespace
 
 void bind_inference(py::module_& module) {
+  bind_profile(module);
   py::class_<value_info>(module, "ValueInfo", "Name, type and shape of a model's input or output.")
       .def_readonly("name", &value_info::name)
       .def_property_readonly(
@@ -207,11 +253,13 @@ void bind_inference(py::module_& module) {
 
   py::class_<session>(module, "Session", "An ONNX model, compiled for a device.")
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
-           py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true)
+           py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true,
+           py::arg("on_graph") = py::none())
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)
-      .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none())
+      .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none(), py::kw_only(),
+           py::arg("profile") = py::none())
       .def("dump_graph", &session::dump_graph, py::call_guard<py::gil_scoped_release>());
 }
 

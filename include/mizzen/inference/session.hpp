@@ -3,6 +3,7 @@
 
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
+#include <mizzen/inference/profile.hpp>
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>
 
@@ -66,11 +67,17 @@ struct session_options {
   // How many sets of input shapes keep their plan and memory; the least recently used one goes.
   std::size_t cached_plans = 8;
   logger log = {};
+  // Shown the graph while it is loaded, as session::dump_graph() writes it: as "imported", then
+  // after each pass that changed it, by the name of the pass ("fold_constants"). The graphs of If,
+  // Loop and Scan follow, each compiled on its own: "node 'gate' (If) then_branch: imported".
+  std::function<void(std::string_view pass, const std::string& graph)> on_graph = {};
 };
 
 struct run_options {
   // Asked before each node, and in each iteration of a loop.
   cancellation cancel = {};
+  // Told the time of each node; see profile.hpp. Null: nobody.
+  inference::profile* profile = nullptr;
 };
 
 // References for one call: what they name must live until it returns.

@@ -23,11 +23,11 @@ class body {
     const auto facts = facts_of(c.g, c.n);
     graph g = specialise(*source, inputs_of(*source, std::move(formal), facts));
     bind_constants(g, c);
-    if (context.settings.optimize) {
-      pass_context passes{*context.settings.on, context.settings.log,
-                          context.settings.memory_limit};
-      run_passes(g, passes);
-    }
+    pass_context passes{*context.settings.on, context.settings.log, context.settings.memory_limit,
+                        context.settings.on_graph,
+                        describe(c.n) + " " + std::string(attribute) + ": "};
+    passes.show("imported", g);
+    if (context.settings.optimize) run_passes(g, passes);
     for (const value_id v : g.outputs) {
       const value& out = g.values[v];
       outputs_.push_back({out.type, out.shape, nullptr, out.kind});

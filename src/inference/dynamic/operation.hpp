@@ -9,11 +9,15 @@
 #include <mizzen/core/log.hpp>
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <string>
 #include <span>
 #include <string_view>
 
 namespace mizzen::inference::detail {
+
+class run_recorder;
 
 // What a graph and its subgraphs are compiled with.
 struct compile_settings {
@@ -22,12 +26,14 @@ struct compile_settings {
   std::size_t cached_plans = 0;  // of each stage
   bool optimize = true;
   logger log = {};
+  std::function<void(std::string_view, const std::string&)> on_graph = {};
 };
 
 // What one run is made with; handed down into subgraphs.
 struct run_state {
   const cancellation& cancel;
   std::shared_ptr<memory_account> account;
+  run_recorder* recorder = nullptr;  // null: nobody asks where the time goes
 
   std::shared_ptr<tensor> make(element_type type, shape_type shape) const {
     return make_tensor(type, std::move(shape), account);

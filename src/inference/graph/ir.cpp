@@ -159,18 +159,27 @@ graph_index::graph_index(const graph& g)
   for (const value_id v : g.outputs) is_output[v] = true;
 }
 
-std::string to_text(const graph& g) {
-  const auto value_text = [&](value_id id) {
-    if (id == no_value) return std::string("-");
-    const value& v = g.values[id];
-    std::string text = v.name + ":" + std::string(to_string(v.type));
-    if (v.kind != value_kind::tensor) return text + "@" + std::string(to_string(v.kind));
-    if (!v.shape) return text + "[…]";
+std::string type_text(const graph& g, value_id id) {
+  const value& v = g.values[id];
+  std::string text(to_string(v.type));
+  if (!v.shape || v.kind != value_kind::tensor) {
+    text += "[…]";
+  } else {
     text += "[";
     for (std::size_t i = 0; i < v.shape->size(); ++i) {
       text += (i == 0 ? "" : ",") + g.dimension_text((*v.shape)[i]);
     }
     text += "]";
+  }
+  if (v.kind != value_kind::tensor) text += "@" + std::string(to_string(v.kind));
+  return text;
+}
+
+std::string to_text(const graph& g) {
+  const auto value_text = [&](value_id id) {
+    if (id == no_value) return std::string("-");
+    const value& v = g.values[id];
+    std::string text = v.name + ":" + type_text(g, id);
     if (v.layout != memory_layout::plain) text += "@" + std::string(to_string(v.layout));
     if (v.constant) text += "=const";
     return text;

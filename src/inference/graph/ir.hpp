@@ -156,6 +156,9 @@ struct graph_index {
   bool single_use(value_id v) const { return consumers[v].size() == 1 && !is_output[v]; }
 };
 
+// "float32[batch,64]", "int64[…]" where not even the rank is known, "float32[…]@sequence".
+std::string type_text(const graph& g, value_id v);
+
 // One line per node, for people.
 std::string to_text(const graph& g);
 

@@ -45,6 +45,7 @@ void run_passes(graph& g, pass_context& context) {
     const bool changed = p.run(g, context);
     if (changed) {
       infer_graph(g);
+      context.show(p.name, g);
       context.log.log(log_level::debug, "inference", "pass changed the graph",
                       {{"pass", p.name}, {"nodes", g.nodes.size()}});
     }

@@ -7,6 +7,9 @@
 #include <mizzen/core/log.hpp>
 
 #include <cstddef>
+#include <functional>
+#include <string>
+#include <string_view>
 
 namespace mizzen::inference::detail {
 
@@ -14,6 +17,13 @@ struct pass_context {
   device& host;  // computes constants
   const logger& log;
   std::size_t budget;  // bytes that new constants may still take
+  // Shown the graph as text; see session_options::on_graph. May be empty.
+  const std::function<void(std::string_view, const std::string&)>& on_graph;
+  std::string prefix = {};  // of the names it is shown under
+
+  void show(std::string_view pass, const graph& g) const {
+    if (on_graph) on_graph(prefix + std::string(pass), to_text(g));
+  }
 };
 
 // Each pass takes a graph with inferred types and shapes and leaves one. Each returns whether it

@@ -197,6 +197,19 @@ std::shared_ptr<const executable::step_list> executable::steps() const {
   return steps_;
 }
 
+// Of operations, whose shapes are those of the graph: a run may make others each time.
+std::shared_ptr<const label_list> executable::labels() const {
+  const std::lock_guard lock(mutex_);
+  if (labels_) return labels_;
+  const graph& g = program_.g;
+  auto list = std::make_shared<label_list>();
+  for (const node& n : g.nodes) {
+    list->push_back(label_of(n, g, [&](value_id v) { return type_text(g, v); }));
+  }
+  labels_ = std::move(list);
+  return labels_;
+}
+
 std::vector<item> executable::run(std::span<const item> inputs, const run_state& state) const {
   const auto& g = program_.g;
   std::vector<item> frame(g.values.size());
@@ -269,7 +282,7 @@ bool executable::run_planned(const stage& s, std::vector<item>& frame, const run
   const borrowed_workspace w(*p);
   std::copy(inputs.begin(), inputs.end(), w->inputs.begin());
   for (std::size_t i = 0; i < made.size(); ++i) w->outputs[i] = made[i].get();
-  p->run(*w, state.cancel);
+  p->run(*w, state.cancel, state.recorder);
   for (std::size_t i = 0; i < made.size(); ++i) frame[part.outputs[i]] = shared_tensor(made[i]);
   return true;
 }
@@ -283,11 +296,13 @@ void executable::run_operation(std::size_t at, std::vector<item>& frame,
     if (v != no_value) inputs[i] = constants_[v].empty() ? frame[v] : constants_[v];
   }
   std::vector<item> outputs(n.outputs.size());
+  if (state.recorder != nullptr) state.recorder->begin(&state.recorder->keep(labels())[at]);
   try {
     program_.operations[at]->run({inputs, state}, outputs);
   } catch (const error& e) {
     throw error(e.code(), describe(n), e.subject() + ": " + e.message());
   }
+  if (state.recorder != nullptr) state.recorder->end();
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     if (n.outputs[i] != no_value) frame[n.outputs[i]] = std::move(outputs[i]);
   }

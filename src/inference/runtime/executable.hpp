@@ -130,6 +130,7 @@ class executable {
   void run_operation(std::size_t node, std::vector<item>& frame, const run_state& state) const;
   std::pair<step, step> split(const stage& s, std::size_t before) const;
   std::shared_ptr<const step_list> steps() const;
+  std::shared_ptr<const label_list> labels() const;
 
   program program_;
   compile_settings settings_;
@@ -140,6 +141,7 @@ class executable {
 
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const step_list> steps_;
+  mutable std::shared_ptr<const label_list> labels_;  // by node; null until wanted
 };
 
 }  // namespace mizzen::inference::detail

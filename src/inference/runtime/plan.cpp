@@ -348,7 +348,20 @@ void* plan::memory(const storage& s, const workspace& w) const noexcept {
   return nullptr;
 }
 
-void plan::run(workspace& w, const cancellation& cancel) const {
+std::shared_ptr<const label_list> plan::labels() const {
+  const std::lock_guard lock(mutex_);
+  if (labels_) return labels_;
+  auto list = std::make_shared<label_list>();
+  for (const step& s : steps_) {
+    list->push_back(label_of(program_.g.nodes[s.node], program_.g, [&](value_id v) {
+      return std::string(to_string(program_.g.values[v].type)) + to_string(shapes_[v]);
+    }));
+  }
+  labels_ = std::move(list);
+  return labels_;
+}
+
+void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder) const {
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (w.outputs[i] != nullptr) continue;
     if (w.spare_outputs[i].type() == element_type::undefined) {
@@ -358,8 +371,10 @@ void plan::run(workspace& w, const cancellation& cancel) const {
   }
   for (const patch& p : patches_) w.slots[p.slot].data = memory(p.where, w);
   const std::span<const value_view> slots(w.slots);
+  const node_label* label = recorder != nullptr ? recorder->keep(labels()).data() : nullptr;
   for (const step& s : steps_) {
     cancel.check("run of the model");
+    if (recorder != nullptr) recorder->begin(label++);
     std::byte* scratch = w.arena.get() + offsets_[s.scratch_buffer];
     try {
       program_.kernels[s.node]->run({slots.subspan(s.first_slot, s.inputs),
@@ -369,6 +384,7 @@ void plan::run(workspace& w, const cancellation& cancel) const {
     } catch (const error& e) {
       throw error(e.code(), describe(program_.g.nodes[s.node]), e.subject() + ": " + e.message());
     }
+    if (recorder != nullptr) recorder->end();
   }
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (!outputs_[i].copied) continue;

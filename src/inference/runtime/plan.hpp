@@ -1,6 +1,7 @@
 // A program made ready for one set of input shapes.
 #pragma once
 
+#include "inference/runtime/profile_log.hpp"
 #include "inference/runtime/program.hpp"
 
 #include <mizzen/core/cancellation.hpp>
@@ -77,8 +78,9 @@ class plan {
   std::size_t output_count() const noexcept { return outputs_.size(); }
 
   // Executes with the bound inputs and outputs (null for an unwanted output). Allocates nothing
-  // unless an unwanted output needs memory for the first time.
-  void run(workspace& w, const cancellation& cancel) const;
+  // unless an unwanted output needs memory for the first time. Where a recorder is given, each step
+  // is an event.
+  void run(workspace& w, const cancellation& cancel, run_recorder* recorder) const;
 
  private:
   struct step {
@@ -102,6 +104,7 @@ class plan {
   class builder;
 
   void* memory(const storage& s, const workspace& w) const noexcept;
+  std::shared_ptr<const label_list> labels() const;
 
   const program& program_;
   std::vector<shape_type> input_shapes_;
@@ -119,6 +122,7 @@ class plan {
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<workspace>> idle_;
   mutable std::size_t made_ = 0;
+  mutable std::shared_ptr<const label_list> labels_;  // of the steps; null until wanted
 };
 
 }  // namespace mizzen::inference::detail

@@ -1,5 +1,5 @@
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,61 @@ class DeviceInfo:
 def devices() -> list[DeviceInfo]:
     """The devices known to this process, available or not."""
 
+class NodeTime:
+    """The time of one node with one set of shapes."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def op_type(self) -> str: ...
+    @property
+    def fused(self) -> str:
+        """What was fused into it: "+add+relu"; empty for nothing."""
+    @property
+    def outputs(self) -> str:
+        """Their types and shapes: "float32[1,64,56,56]"."""
+    @property
+    def inputs(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def seconds(self) -> float:
+        """In the node itself: that of the nodes of a branch or loop is their own."""
+
+class OperatorTime:
+    """The time of all nodes of one operator; "(engine)" is what a run spends outside its nodes."""
+
+    @property
+    def op_type(self) -> str: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def seconds(self) -> float: ...
+
+class Profile:
+    """Where the time of the runs that it is given to goes: session.run(inputs, profile=profile); print(profile).
+
+    Runs of several threads and sessions may share one. Nodes that need not run do not appear.
+    """
+
+    def __init__(self) -> None: ...
+    @property
+    def runs(self) -> int: ...
+    @property
+    def seconds(self) -> float:
+        """Wall time of all runs."""
+    def operators(self) -> list[OperatorTime]:
+        """The slowest first."""
+    def nodes(self) -> list[NodeTime]:
+        """The slowest first."""
+    def table(self, most_nodes: int = 30) -> str:
+        """Operators and the slowest nodes, as text for people; also str(profile)."""
+    def trace(self) -> str:
+        """The runs one by one as JSON for Chrome's trace viewer and ui.perfetto.dev."""
+    def write_trace(self, path: str | os.PathLike[str]) -> None: ...
+    def clear(self) -> None:
+        """Forgets everything so far."""
+
 class Session:
     """An ONNX model, compiled for a device."""
 
@@ -46,10 +101,12 @@ class Session:
         *,
         memory_limit: int | None = None,
         optimize: bool = True,
+        on_graph: Callable[[str, str], None] | None = None,
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
         memory_limit: bytes, for the constants and again for the working memory of a run.
+        on_graph: called while loading with the name of a pass ("imported" at first) and the graph after it, as text.
         """
     @property
     def inputs(self) -> list[ValueInfo]: ...
@@ -58,7 +115,7 @@ class Session:
     @property
     def metadata(self) -> dict[str, str]: ...
     def run(
-        self, inputs: Mapping[str, Any], outputs: Iterable[str] | None = None
+        self, inputs: Mapping[str, Any], outputs: Iterable[str] | None = None, *, profile: Profile | None = None
     ) -> dict[str, Any]:
         """Runs the model; the outputs asked for (all unless named), by name.
 

@@ -21,6 +21,7 @@ endif()
 
 list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/isa.cpp
+  cpu/kernels/attention.cpp
   cpu/kernels/conv.cpp
   cpu/kernels/conv_transpose.cpp
   cpu/kernels/elementwise.cpp
@@ -29,6 +30,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/norm.cpp
   cpu/kernels/pool.cpp
   cpu/kernels/reduce.cpp
+  cpu/ops/attention.cpp
   cpu/ops/binary.cpp
   cpu/ops/conv.cpp
   cpu/ops/conv_transpose.cpp

@@ -160,8 +160,13 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_microsoft_rules(rules);
     return rules;
   }();
-  if (!domain.empty() && domain != "com.microsoft") return nullptr;
-  const shape_rule_table& rules = domain.empty() ? table : microsoft;
+  static const shape_rule_table mizzen = [] {
+    shape_rule_table rules;
+    add_mizzen_rules(rules);
+    return rules;
+  }();
+  if (!domain.empty() && domain != "com.microsoft" && domain != "mizzen") return nullptr;
+  const shape_rule_table& rules = domain.empty() ? table : domain == "mizzen" ? mizzen : microsoft;
   const auto found = rules.find(op_type);
   return found == rules.end() ? nullptr : &found->second;
 }

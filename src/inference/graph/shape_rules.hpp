@@ -15,6 +15,7 @@ void add_elementwise_rules(shape_rule_table& table);
 void add_neural_rules(shape_rule_table& table);
 void add_data_rules(shape_rule_table& table);
 void add_microsoft_rules(shape_rule_table& table);  // the domain com.microsoft
+void add_mizzen_rules(shape_rule_table& table);     // the domain mizzen
 void add_scatter_rules(shape_rule_table& table);
 void add_sampling_rules(shape_rule_table& table);
 void add_sequence_rules(shape_rule_table& table);

@@ -23,6 +23,51 @@ bool keeps_shape(const value& whole, const value& operand) {
   return true;
 }
 
+// Walks back through nodes that keep all dimensions of an input but the last.
+class row_history {
+ public:
+  row_history(const graph& g, const std::vector<std::size_t>& producer)
+      : g_(g), producer_(producer) {}
+
+  // True if two values have the same rows whatever their dimensions turn out to be: they come from
+  // the same value.
+  bool same_rows(value_id a, value_id b) const {
+    const std::vector<value_id> of_a = of(a);
+    const std::vector<value_id> of_b = of(b);
+    return std::any_of(of_a.begin(), of_a.end(), [&](value_id v) {
+      return std::find(of_b.begin(), of_b.end(), v) != of_b.end();
+    });
+  }
+
+ private:
+  static constexpr std::size_t longest = 32;
+
+  std::vector<value_id> of(value_id v) const {
+    std::vector<value_id> all{v};
+    while (all.size() < longest && producer_[v] != graph_index::none) {
+      const node& n = g_.nodes[producer_[v]];
+      if (n.outputs.empty() || n.outputs[0] != v || !keeps_rows(n)) break;
+      v = n.inputs[0];
+      all.push_back(v);
+    }
+    return all;
+  }
+
+  // Fused operands are never larger than the output.
+  bool keeps_rows(const node& n) const {
+    if (n.op_type == "Attention") return n.domain == "mizzen";
+    if (!n.domain.empty()) return false;
+    if (n.op_type == "LayerNormalization") return true;
+    if (n.op_type != "MatMul" || n.inputs[1] == no_value) return false;
+    const auto& weights = g_.values[n.inputs[1]].shape;
+    const auto& rows = g_.values[n.inputs[0]].shape;
+    return weights && weights->size() == 2 && rows && rows->size() >= 2;
+  }
+
+  const graph& g_;
+  const std::vector<std::size_t>& producer_;
+};
+
 // The post-op that a node is to its input `from`, and the value of its other operand.
 struct candidate {
   post_op op;
@@ -58,7 +103,16 @@ std::optional<candidate> unary_candidate(const graph& g, const node& n) {
   return std::nullopt;
 }
 
-std::optional<candidate> as_post_op(const graph& g, const node& n, value_id from) {
+// True if rows of the same number of columns are added to each other.
+bool same_shape(const graph& g, const row_history& history, value_id a, value_id b) {
+  const auto& left = g.values[a].shape;
+  const auto& right = g.values[b].shape;
+  return left && right && left->size() == right->size() && !left->empty() && left->back() >= 0 &&
+         left->back() == right->back() && history.same_rows(a, b);
+}
+
+std::optional<candidate> as_post_op(const graph& g, const row_history& history, const node& n,
+                                    value_id from) {
   if (!n.domain.empty() || !n.post_ops.empty() || n.outputs.size() != 1) return std::nullopt;
   if (g.values[n.outputs[0]].type != element_type::float32) return std::nullopt;
   if (auto unary = unary_candidate(g, n)) return n.inputs[0] == from ? unary : std::nullopt;
@@ -67,7 +121,9 @@ std::optional<candidate> as_post_op(const graph& g, const node& n, value_id from
   const bool left = n.inputs[0] == from;
   const value_id other = n.inputs[left ? 1 : 0];
   // A fused operand may be smaller than the output, never larger.
-  if (!keeps_shape(g.values[from], g.values[other])) return std::nullopt;
+  if (!keeps_shape(g.values[from], g.values[other]) && !same_shape(g, history, from, other)) {
+    return std::nullopt;
+  }
   const auto scalar = constant_scalar(g, other);
   if (n.op_type == "Add") {
     return scalar ? candidate{{k::scale, 1.0F, *scalar}} : candidate{{k::add}, other};
@@ -94,6 +150,7 @@ bool computes_much(const node& n) {
 bool fuse_post_ops(graph& g, pass_context& context) {
   const graph_index index(g);
   std::vector<std::size_t> producer = index.producer;
+  const row_history history(g, producer);
   std::vector<bool> dead(g.nodes.size(), false);
   bool changed = false;
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
@@ -106,7 +163,7 @@ bool fuse_post_ops(graph& g, pass_context& context) {
       if (v == no_value || producer[v] == graph_index::none || !index.single_use(v)) continue;
       const node& p = g.nodes[producer[v]];
       if (p.outputs.size() != 1) continue;
-      const auto found = as_post_op(g, n, v);
+      const auto found = as_post_op(g, history, n, v);
       if (!found || (best && (best_heavy || !computes_much(p)))) continue;
       const auto binary = static_cast<std::size_t>(std::count_if(
           p.post_ops.begin(), p.post_ops.end(), [](const post_op& op) { return op.input >= 0; }));

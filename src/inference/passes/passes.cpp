@@ -39,6 +39,7 @@ void run_passes(graph& g, pass_context& context) {
                                {"remove_identities", remove_identities},
                                {"remove_dead_code", remove_dead_code}};
   constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
+                              {"fuse_attention", fuse_attention},
                               {"fold_into_conv", fold_into_conv},
                               {"fuse_post_ops", fuse_post_ops}};
   const auto run = [&](const pass& p) {

@@ -42,6 +42,10 @@ bool remove_identities(graph& g, pass_context& context);
 // Decomposed LayerNormalization, Gelu and HardSwish become one node.
 bool recognise_patterns(graph& g, pass_context& context);
 
+// Scaled dot-product attention in the forms that exporters write becomes one node of the domain
+// "mizzen"; projections of one input become one product.
+bool fuse_attention(graph& g, pass_context& context);
+
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
 // before them.
 bool fold_into_conv(graph& g, pass_context& context);

@@ -9,11 +9,13 @@ namespace {
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 constexpr std::size_t round_up(std::size_t a, std::size_t b) { return divide_up(a, b) * b; }
 
+constexpr std::size_t line = 16;  // floats in a cache line
+
 // A depth up to this is one block: rereading C costs more than a panel that spills out of L1.
-constexpr std::size_t largest_depth = 512;
+constexpr std::size_t largest_depth = 768;
 constexpr std::size_t usual_depth = 384;
 // Floats of a packed block of A: a quarter of a usual L2.
-constexpr std::size_t a_block_floats = std::size_t{64} << 10;
+constexpr std::size_t a_block_floats = std::size_t{128} << 10;
 
 std::size_t depth_block(std::size_t depth) {
   return depth <= largest_depth ? depth : divide_up(depth, divide_up(depth, usual_depth));
@@ -70,6 +72,17 @@ task_grid cut(const kernel_table& kernels, const gemm_problem& p, unsigned threa
   return grid;
 }
 
+// pack_panel, with vectors where the lanes are few and each is contiguous.
+void pack_lanes(const kernel_table& kernels, const float* src, std::ptrdiff_t lane,
+                std::ptrdiff_t depth_stride, std::size_t count, std::size_t width,
+                std::size_t depth, float* dst) {
+  if (depth_stride == 1 && lane != 1 && width <= kernels.vector_size()) {
+    kernels.pack_rows(src, lane, count, width, depth, dst, width);
+  } else {
+    pack_panel(src, lane, depth_stride, count, width, depth, dst);
+  }
+}
+
 class task {
  public:
   task(const kernel_table& kernels, const gemm_problem& problem, const gemm_operands& operands,
@@ -80,6 +93,7 @@ class task {
   void run(std::size_t row, std::size_t rows, std::size_t column, std::size_t columns) {
     row_ = row;
     rows_ = rows;
+    first_column_ = column;
     panel_rows_ =
         o_.a_packed != nullptr ? o_.a_packed->panel_rows : balanced_rows(kernels_, p_.rows);
     const std::size_t end = column + columns;
@@ -110,6 +124,7 @@ class task {
         tile.columns = std::min(width, end - n);
         set_b(tile, n, k, b_in_place && tile.columns == width);
         tile.column_bias = last && o_.column_bias != nullptr ? o_.column_bias + n : nullptr;
+        prefetch_b(tile, n, end, k, depth, block, panels);
         for (std::size_t r = row; r < row + rows; r += panel_rows_) {
           tile.rows = std::min(panel_rows_, row + rows - r);
           set_a(tile, r, k, pack_a);
@@ -119,6 +134,7 @@ class task {
           tile.row_bias = last && o_.row_bias != nullptr ? o_.row_bias + r : nullptr;
           tile.residual = last && o_.residual != nullptr ? o_.residual + at : nullptr;
           kernels_.gemm(tile);
+          if (tile.prefetch != nullptr) tile.prefetch += tile.prefetch_lines * line;
         }
       }
       k += depth;
@@ -138,10 +154,33 @@ class task {
   void pack_rows(std::size_t k, std::size_t depth) {
     float* to = scratch_;
     for (std::size_t r = row_; r < row_ + rows_; r += panel_rows_) {
-      pack_panel(a_at(r, k), o_.a.row, o_.a.column, std::min(panel_rows_, row_ + rows_ - r),
-                 panel_rows_, depth, to);
+      pack_lanes(kernels_, a_at(r, k), o_.a.row, o_.a.column,
+                 std::min(panel_rows_, row_ + rows_ - r), panel_rows_, depth, to);
       to += panel_rows_ * depth;
     }
+  }
+
+  // Packed weights come from memory, each once in a run: the panel after this one is on its way
+  // while the rows pass over this one.
+  void prefetch_b(gemm_tile& tile, std::size_t n, std::size_t end, std::size_t k, std::size_t depth,
+                  std::size_t block, std::size_t panels) const {
+    tile.prefetch = nullptr;
+    tile.prefetch_lines = 0;
+    if (o_.b_packed == nullptr || panels < 3) return;
+    const std::size_t next = n + kernels_.tile_columns();
+    if (next < end) {
+      tile.prefetch = b_packed_at(next, k);
+    } else if (k + depth < p_.depth) {
+      tile.prefetch = b_packed_at(first_column_, k + depth);
+    } else {
+      return;
+    }
+    const std::size_t floats = std::min(depth, block) * kernels_.tile_columns();
+    tile.prefetch_lines = divide_up(divide_up(floats, line), panels);
+  }
+
+  const float* b_packed_at(std::size_t n, std::size_t k) const {
+    return o_.b_packed->data.data() + n * p_.depth + k * panel_width(kernels_, p_.columns, n);
   }
 
   const float* a_at(std::size_t r, std::size_t k) const {
@@ -167,7 +206,7 @@ class task {
   void set_b(gemm_tile& tile, std::size_t n, std::size_t k, bool in_place) const {
     if (o_.b_packed != nullptr) {
       const std::size_t width = panel_width(kernels_, p_.columns, n);
-      tile.b = o_.b_packed->data.data() + n * p_.depth + k * width;
+      tile.b = b_packed_at(n, k);
       tile.b_depth = static_cast<std::ptrdiff_t>(width);
       return;
     }
@@ -199,6 +238,7 @@ class task {
   std::size_t row_ = 0;
   std::size_t rows_ = 0;
   std::size_t panel_rows_ = 0;
+  std::size_t first_column_ = 0;
 };
 
 }  // namespace
@@ -232,7 +272,7 @@ packed_rows::packed_rows(const kernel_table& kernels, matrix_view a, std::size_t
                          std::size_t k)
     : panel_rows(balanced_rows(kernels, rows)), depth(k), data(round_up(rows, panel_rows) * depth) {
   for (std::size_t r = 0; r < rows; r += panel_rows) {
-    pack_panel(a.data + static_cast<std::ptrdiff_t>(r) * a.row, a.row, a.column,
+    pack_lanes(kernels, a.data + static_cast<std::ptrdiff_t>(r) * a.row, a.row, a.column,
                std::min(panel_rows, rows - r), panel_rows, depth, data.data() + r * depth);
   }
 }

@@ -96,6 +96,9 @@ struct gemm_tile {
   bool clamp = false;
   float low = 0;
   float high = 0;
+  // What is needed soon and not in cache yet: so many cache lines from there are fetched meanwhile.
+  const float* prefetch = nullptr;
+  std::size_t prefetch_lines = 0;
 };
 
 // One row of a depthwise convolution in the plain layout:
@@ -121,6 +124,9 @@ struct kernel_table {
   int tile_vectors;
 
   void (*gemm)(const gemm_tile& tile);
+  // to[d * step + r] = from[r * row + d] for r < rows, 0 up to width <= lanes.
+  void (*pack_rows)(const float* from, std::ptrdiff_t row, std::size_t rows, std::size_t width,
+                    std::size_t depth, float* to, std::size_t step);
   // y may be x. Ops from unary_op::sin on are not in this table; see elementwise.hpp.
   void (*unary)(const activation& f, const float* x, float* y, std::size_t n);
   // Steps are 0 (one value for all) or 1. y may be a or b. add … max only.
@@ -136,6 +142,9 @@ struct kernel_table {
   float (*exp_sum)(const float* x, float shift, float* y, std::size_t n);
   void (*softmax)(const float* x, float* y, std::size_t n);
   void (*log_softmax)(const float* x, float* y, std::size_t n);
+  // Of each row of n floats, `row` apart: x = exp(x - max), inverse[r] = 1 / (sum of them). What is
+  // below e^-87 of the greatest becomes 0.
+  void (*exp_rows)(float* x, std::size_t row, std::size_t rows, std::size_t n, float* inverse);
   // y = (x - mean) / sqrt(variance + epsilon) gamma + beta; gamma and beta may be null. With
   // centre = false the mean is taken as 0 (RMS norm). The mean and 1 / sqrt(…) are stored where
   // asked for.

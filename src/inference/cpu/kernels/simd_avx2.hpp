@@ -64,4 +64,23 @@ inline ivec shift_right(ivec a) {
 inline ivec bits(vec a) { return _mm256_castps_si256(a); }
 inline vec from_bits(ivec a) { return _mm256_castsi256_ps(a); }
 
+inline void transpose(vec (&x)[lanes]) {
+  vec y[lanes];
+  for (int i = 0; i < lanes; i += 2) {
+    y[i] = _mm256_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm256_unpackhi_ps(x[i], x[i + 1]);
+  }
+  for (int i = 0; i < lanes; i += 4) {
+    x[i] = _mm256_shuffle_ps(y[i], y[i + 2], 0x44);
+    x[i + 1] = _mm256_shuffle_ps(y[i], y[i + 2], 0xEE);
+    x[i + 2] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0x44);
+    x[i + 3] = _mm256_shuffle_ps(y[i + 1], y[i + 3], 0xEE);
+  }
+  for (int c = 0; c < 4; ++c) {
+    y[c] = _mm256_permute2f128_ps(x[c], x[c + 4], 0x20);
+    y[c + 4] = _mm256_permute2f128_ps(x[c], x[c + 4], 0x31);
+  }
+  for (int i = 0; i < lanes; ++i) x[i] = y[i];
+}
+
 }  // namespace

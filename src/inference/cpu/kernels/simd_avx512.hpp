@@ -64,4 +64,37 @@ inline ivec shift_right(ivec a) {
 inline ivec bits(vec a) { return _mm512_castps_si512(a); }
 inline vec from_bits(ivec a) { return _mm512_castsi512_ps(a); }
 
+// Rows become columns.
+inline void transpose(vec (&x)[lanes]) {
+  vec y[lanes];
+  // Pairs of rows, then of pairs, within each quarter of a vector …
+  for (int i = 0; i < lanes; i += 2) {
+    y[i] = _mm512_unpacklo_ps(x[i], x[i + 1]);
+    y[i + 1] = _mm512_unpackhi_ps(x[i], x[i + 1]);
+  }
+  const auto join = [](vec a, vec b, bool high) {
+    const __m512d c = _mm512_castps_pd(a);
+    const __m512d d = _mm512_castps_pd(b);
+    return _mm512_castpd_ps(high ? _mm512_unpackhi_pd(c, d) : _mm512_unpacklo_pd(c, d));
+  };
+  for (int i = 0; i < lanes; i += 4) {
+    x[i] = join(y[i], y[i + 2], false);
+    x[i + 1] = join(y[i], y[i + 2], true);
+    x[i + 2] = join(y[i + 1], y[i + 3], false);
+    x[i + 3] = join(y[i + 1], y[i + 3], true);
+  }
+  // … then the quarters: x[4 g + c] holds column 4 q + c of the rows 4 g … in its quarter q.
+  for (int c = 0; c < 4; ++c) {
+    const vec a = _mm512_shuffle_f32x4(x[c], x[c + 4], 0x88);
+    const vec b = _mm512_shuffle_f32x4(x[c], x[c + 4], 0xDD);
+    const vec d = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0x88);
+    const vec e = _mm512_shuffle_f32x4(x[c + 8], x[c + 12], 0xDD);
+    y[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+    y[c + 8] = _mm512_shuffle_f32x4(a, d, 0xDD);
+    y[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
+    y[c + 12] = _mm512_shuffle_f32x4(b, e, 0xDD);
+  }
+  for (int i = 0; i < lanes; ++i) x[i] = y[i];
+}
+
 }  // namespace

@@ -96,6 +96,15 @@ inline ivec isub(ivec a, ivec b) {
       __builtin_convertvector(a, uvec) - __builtin_convertvector(b, uvec), ivec);
 }
 inline ivec iand(ivec a, ivec b) { return a & b; }
+inline void transpose(vec (&x)[lanes]) {
+  for (int i = 0; i < lanes; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float kept = x[i][j];
+      x[i][j] = x[j][i];
+      x[j][i] = kept;
+    }
+  }
+}
 template <int N>
 inline ivec shift_left(ivec a) {
   return a << N;

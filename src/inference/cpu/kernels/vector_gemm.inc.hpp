@@ -47,7 +47,7 @@ void multiply_tile(const gemm_tile& t) {
         }
       }
     }
-    for (; k != 0; --k) {
+    const auto step = [&]() __attribute__((always_inline)) {
       vec right[Vectors];
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes);
       MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -58,7 +58,18 @@ void multiply_tile(const gemm_tile& t) {
       }
       a += a_depth;
       b += b_depth;
+    };
+    if constexpr (Rows > tile_rows / 2 && Vectors == tile_vectors && UnitRow) {
+      // A line at a time, so that the fetches never queue up.
+      const float* soon = t.prefetch;
+      const std::size_t rest = k > t.prefetch_lines ? k - t.prefetch_lines : 0;
+      for (; k != rest; --k) {
+        __builtin_prefetch(soon, 0, 2);
+        soon += 16;
+        step();
+      }
     }
+    for (; k != 0; --k) step();
   }
   if constexpr (chains > 1) {
     MIZZEN_UNROLL for (int u = 1; u < chains; ++u) {
@@ -125,6 +136,29 @@ constexpr tile_functions all_tiles = make_tile_functions();
 void gemm(const gemm_tile& t) {
   const std::size_t vectors = (t.columns + lanes - 1) / lanes;
   all_tiles.of[t.rows][vectors][t.a_row == 1 ? 1 : 0](t);
+}
+
+void pack_rows(const float* from, std::ptrdiff_t row, std::size_t rows, std::size_t width,
+               std::size_t depth, float* to, std::size_t step) {
+  std::size_t d = 0;
+  // A whole vector is stored where `width` floats are wanted, what is too much under the next one;
+  // so the last ones go one by one.
+  const std::size_t spare = width == lanes ? 0 : (lanes + step - 1) / step;
+  for (; d + lanes + spare <= depth; d += lanes) {
+    vec block[lanes];
+    for (std::size_t r = 0; r < lanes; ++r) {
+      block[r] = r < rows ? load(from + static_cast<std::ptrdiff_t>(r) * row + d) : zero();
+    }
+    transpose(block);
+    MIZZEN_UNROLL for (std::size_t i = 0; i < lanes; ++i) store(to + (d + i) * step, block[i]);
+  }
+  for (; d < depth; ++d) {
+    for (std::size_t r = 0; r < width; ++r) {
+      to[d * step + r] =
+          r < rows ? from[static_cast<std::ptrdiff_t>(r) * row + static_cast<std::ptrdiff_t>(d)]
+                   : 0.0F;
+    }
+  }
 }
 
 }  // namespace

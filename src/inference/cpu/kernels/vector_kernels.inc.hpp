@@ -275,6 +275,57 @@ void softmax(const float* x, float* y, std::size_t n) {
   map(y, y, n, [=](vec v) { return mul(v, scale); });
 }
 
+// exp for x <= 0, with 0 for what is too small to matter beside e^0.
+inline vec exp_below_zero(vec x) {
+  const mask tiny = less(x, splat(-87.0F));
+  const vec bounded = max(splat(-87.0F), x);
+  const vec n = round_even(mul(bounded, splat(1.44269504F)));
+  vec r = fma(n, splat(-0.693359375F), bounded);
+  r = fma(n, splat(2.12194440e-4F), r);
+  const vec y = add(fma(mul(r, r), exp_tail(r), r), splat(1.0F));
+  const vec power = from_bits(shift_left<23>(iadd(to_int(n), isplat(127))));
+  return select(tiny, zero(), mul(y, power));
+}
+
+void exp_rows(float* x, std::size_t row, std::size_t rows, std::size_t n, float* inverse) {
+  const auto larger = [](vec a, vec b) { return sticky_max(a, b); };
+  for (std::size_t first = 0; first < rows; first += lanes) {
+    const std::size_t here = rows - first < lanes ? rows - first : lanes;
+    float* const begin = x + first * row;
+    // The lanes of so many rows at once are joined by turning them into each other.
+    vec block[lanes];
+    for (std::size_t r = 0; r < lanes; ++r) {
+      block[r] = r < here ? fold(begin + r * row, n, splat(-infinity), larger, larger) : zero();
+    }
+    transpose(block);
+    for (int i = 1; i < lanes; ++i) block[0] = sticky_max(block[0], block[i]);
+    float greatest[lanes];
+    store(greatest, block[0]);
+    for (std::size_t r = 0; r < here; ++r) {
+      const vec shift = splat(greatest[r]);
+      float* const at = begin + r * row;
+      vec total = zero();
+      std::size_t i = 0;
+      for (; i + lanes <= n; i += lanes) {
+        const vec e = exp_below_zero(sub(load(at + i), shift));
+        store(at + i, e);
+        total = add(total, e);
+      }
+      if (i < n) {
+        const mask m = first_lanes(n - i);
+        const vec e = exp_below_zero(sub(load(at + i, m), shift));
+        store(at + i, e, m);
+        total = add(total, select(m, e, zero()));
+      }
+      block[r] = total;
+    }
+    for (std::size_t r = here; r < lanes; ++r) block[r] = zero();
+    transpose(block);
+    for (int i = 1; i < lanes; ++i) block[0] = add(block[0], block[i]);
+    store(inverse + first, div(splat(1.0F), block[0]), first_lanes(here));
+  }
+}
+
 void log_softmax(const float* x, float* y, std::size_t n) {
   const float largest = reduce(reduce_op::max, x, n);
   const float total = exp_sum(x, largest, nullptr, n);
@@ -361,6 +412,7 @@ constexpr kernel_table make_table(isa level) {
   t.tile_rows = tile_rows;
   t.tile_vectors = tile_vectors;
   t.gemm = gemm;
+  t.pack_rows = pack_rows;
   t.unary = unary;
   t.binary = binary;
   t.scale_shift = scale_shift;
@@ -369,6 +421,7 @@ constexpr kernel_table make_table(isa level) {
   t.exp_sum = exp_sum;
   t.softmax = softmax;
   t.log_softmax = log_softmax;
+  t.exp_rows = exp_rows;
   t.layer_norm = layer_norm;
   t.sum_weighted = sum_weighted;
   return t;

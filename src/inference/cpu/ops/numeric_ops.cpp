@@ -5,6 +5,7 @@
 namespace mizzen::inference::detail {
 
 void register_numeric_ops(op_registry& registry) {
+  register_attention_ops(registry);
   register_binary_ops(registry);
   register_conv_ops(registry);
   register_conv_transpose_ops(registry);

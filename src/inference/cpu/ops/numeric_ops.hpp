@@ -10,6 +10,7 @@
 
 namespace mizzen::inference::detail {
 
+void register_attention_ops(op_registry& registry);
 void register_binary_ops(op_registry& registry);
 void register_conv_ops(op_registry& registry);
 void register_conv_transpose_ops(op_registry& registry);

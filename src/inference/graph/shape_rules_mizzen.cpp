@@ -1,0 +1,61 @@
+// Operators of the domain "mizzen", which passes make.
+#include "inference/graph/shape_rules.hpp"
+
+namespace mizzen::inference::detail {
+namespace {
+
+// Rows [batch, rows, columns] of which heads of `width` columns begin at the offset.
+void check_heads(infer_context& c, std::size_t input, std::int64_t offset, std::int64_t width) {
+  if (c.shape(input) == nullptr) return;
+  c.rank_is(input, 3);
+  const std::int64_t columns = c.shape(input)->back();
+  const std::int64_t heads = c.attributes().require_int("heads");
+  // In this order nothing overflows.
+  if (offset < 0 || heads <= 0 || width <= 0 || heads > max_dimension / width) {
+    c.fail("its heads are not within the columns");
+  }
+  if (columns >= 0 && (offset > columns || heads * width > columns - offset)) {
+    c.fail("its heads are not within the columns");
+  }
+}
+
+// passes/fuse_attention.cpp says what the inputs are.
+void attention(infer_context& c) {
+  c.same_type({0, 1, 2});
+  const attribute_map& a = c.attributes();
+  const std::int64_t depth = a.require_int("depth");
+  const std::int64_t width = a.require_int("width");
+  check_heads(c, 0, a.get_int("q_offset", 0), depth);
+  check_heads(c, 1, a.get_int("k_offset", 0), depth);
+  check_heads(c, 2, a.get_int("v_offset", 0), width);
+  const dims* q = c.shape(0);
+  const dims* k = c.shape(1);
+  const dims* v = c.shape(2);
+  if (q == nullptr || k == nullptr || v == nullptr) return c.set(0, c.type(0));
+  c.merge((*k)[1], (*v)[1], "rows of keys and values");
+  for (const dims* other : {k, v}) {
+    const bool known = (*q)[0] >= 0 && (*other)[0] >= 0;
+    if (known && (*other)[0] != (*q)[0] && (*other)[0] != 1) {
+      c.unsupported("batches that broadcast to the keys'");
+    }
+  }
+  if (const dims* mask = c.shape(3)) {
+    const std::int64_t heads = a.require_int("heads");
+    const dims scores = {(*q)[0], heads, (*q)[1], (*k)[1]};
+    bool fits = mask->size() <= scores.size();
+    for (std::size_t i = 0; fits && i < mask->size(); ++i) {
+      const std::int64_t have = (*mask)[i];
+      const std::int64_t want = scores[i + scores.size() - mask->size()];
+      fits = have < 0 || have == 1 || want < 0 || have == want;
+    }
+    if (!fits) c.unsupported("a mask that is larger than the scores");
+  }
+  const std::int64_t columns = a.require_int("heads") * width;
+  c.set(0, c.type(0), dims{(*q)[0], (*q)[1], columns});
+}
+
+}  // namespace
+
+void add_mizzen_rules(shape_rule_table& table) { table["Attention"] = {3, 8, 1, attention}; }
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,369 @@
+// softmax(scale Q K^T + mask) V, with the Reshape and Transpose nodes that split rows into heads
+// and join them again, as PyTorch's exporters write it, becomes one node:
+//
+//   mizzen.Attention(q, k, v, mask?, shapes that the rows were reshaped to …)
+//
+// q, k and v are rows [batch, rows, columns]; a head's columns begin at q_offset + head * depth
+// (and so on). The shapes, which are computed at run time, are kept to be checked there.
+#include "inference/passes/matcher.hpp"
+#include "inference/passes/passes.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+namespace mizzen::inference::detail {
+namespace {
+
+// The elements of a shape operand; unknown_dim where only a run can tell.
+std::vector<std::int64_t> elements_of(const matcher& m, value_id v) {
+  const auto& constant = m.g().values[v].constant;
+  if (constant && constant->type() == element_type::int64) {
+    return {constant->data<std::int64_t>().begin(), constant->data<std::int64_t>().end()};
+  }
+  std::vector<std::int64_t> all;
+  const node* concat = m.made_by(v, "Concat");
+  if (concat == nullptr) return all;
+  for (const value_id part : concat->inputs) {
+    const auto& known = m.g().values[part].constant;
+    const auto& shape = m.g().values[part].shape;
+    if (known && known->type() == element_type::int64) {
+      all.insert(all.end(), known->data<std::int64_t>().begin(), known->data<std::int64_t>().end());
+    } else if (shape && shape->size() == 1 && shape->front() == 1) {
+      all.push_back(unknown_dim);
+    } else {
+      return {};
+    }
+  }
+  return all;
+}
+
+// False if a reshape of these rows certainly changes their first two dimensions.
+bool may_keep_rows(const std::vector<std::int64_t>& to, const dims& rows) {
+  return (to[0] <= 0 || to[0] == rows[0]) && (to[1] <= 0 || to[1] == rows[1]);
+}
+
+// Rows [batch, rows, heads * depth] seen as heads.
+struct head_split {
+  value_id rows = no_value;
+  value_id shape = no_value;  // the operand of Reshape: [batch, rows, heads, depth]
+  std::int64_t heads = 0;
+  std::int64_t depth = 0;
+};
+
+const node* transposed(const matcher& m, value_id v, std::vector<std::int64_t> perm) {
+  const node* n = m.made_by(v, "Transpose");
+  return n != nullptr && n->attributes.get_ints("perm") == perm ? n : nullptr;
+}
+
+const node* plain_reshape(const matcher& m, value_id v) {
+  const node* n = m.made_by(v, "Reshape");
+  return n != nullptr && n->attributes.get_int("allowzero", 0) == 0 ? n : nullptr;
+}
+
+std::optional<head_split> match_split(const matcher& m, const node* transpose) {
+  if (transpose == nullptr) return std::nullopt;
+  const node* reshape = plain_reshape(m, transpose->inputs[0]);
+  if (reshape == nullptr) return std::nullopt;
+  const auto& rows = m.g().values[reshape->inputs[0]].shape;
+  if (!rows || rows->size() != 3 || rows->back() <= 0) return std::nullopt;
+  const auto to = elements_of(m, reshape->inputs[1]);
+  if (to.size() != 4 || !may_keep_rows(to, *rows)) return std::nullopt;
+  head_split s{reshape->inputs[0], reshape->inputs[1], to[2], to[3]};
+  // One of the two may be left to Reshape, which works it out.
+  const auto* constant = m.g().values[s.shape].constant.get();
+  if (constant != nullptr && s.heads == -1 && s.depth > 0) s.heads = rows->back() / s.depth;
+  if (constant != nullptr && s.depth == -1 && s.heads > 0) s.depth = rows->back() / s.heads;
+  if (s.heads <= 0 || s.depth <= 0 || s.heads * s.depth != rows->back()) return std::nullopt;
+  return s;
+}
+
+// x times or divided by a constant scalar -> x; the factor is multiplied into scale.
+value_id strip_scale(const matcher& m, value_id v, float& scale) {
+  for (const char* const op : {"Mul", "Div"}) {
+    const node* n = m.made_by(v, op);
+    if (n == nullptr || !m.single_use(v)) continue;
+    for (const std::size_t i : {std::size_t{1}, std::size_t{0}}) {
+      const auto c = constant_scalar(m.g(), n->inputs[i]);
+      const auto& shape = m.g().values[n->inputs[i]].shape;
+      // A scalar of more dimensions than the other operand would change the rank.
+      if (!c || *c == 0.0F || !shape || shape->size() > 4) continue;
+      if (op[0] == 'D') {
+        if (i == 0) continue;
+        scale /= *c;
+      } else {
+        scale *= *c;
+      }
+      return n->inputs[1 - i];
+    }
+  }
+  return v;
+}
+
+struct attention_match {
+  head_split q, k, v;
+  value_id mask = no_value;
+  value_id joined = no_value;
+  float scale = 1;
+};
+
+// scale Q K^T -> true, with q, k and scale filled in.
+bool match_scores(const matcher& m, value_id scores, attention_match& found) {
+  float scale = 1;
+  const value_id product = strip_scale(m, scores, scale);
+  const node* n = m.made_by(product, "MatMul");
+  if (n == nullptr || !m.single_use(scores) || !m.single_use(product)) return false;
+  const auto q = match_split(m, transposed(m, strip_scale(m, n->inputs[0], scale), {0, 2, 1, 3}));
+  const value_id right = strip_scale(m, n->inputs[1], scale);
+  const node* k_transpose = transposed(m, right, {0, 2, 3, 1});
+  if (k_transpose == nullptr) {
+    if (const node* outer = transposed(m, right, {0, 1, 3, 2})) {
+      k_transpose = transposed(m, strip_scale(m, outer->inputs[0], scale), {0, 2, 1, 3});
+    }
+  }
+  const auto k = match_split(m, k_transpose);
+  if (!q || !k || q->heads != k->heads || q->depth != k->depth) return false;
+  found.q = *q;
+  found.k = *k;
+  found.scale = scale;
+  return true;
+}
+
+std::optional<attention_match> match_attention(const matcher& m, const node& join) {
+  if (join.op_type != "Reshape" || join.attributes.get_int("allowzero", 0) != 0) {
+    return std::nullopt;
+  }
+  const node* back = transposed(m, join.inputs[0], {0, 2, 1, 3});
+  const node* weighted = back == nullptr ? nullptr : m.made_by(back->inputs[0], "MatMul");
+  const node* softmax = weighted == nullptr ? nullptr : m.made_by(weighted->inputs[0], "Softmax");
+  if (softmax == nullptr || !m.single_use(join.inputs[0]) || !m.single_use(back->inputs[0]) ||
+      !m.single_use(weighted->inputs[0])) {
+    return std::nullopt;
+  }
+  const std::int64_t axis = softmax->attributes.get_int("axis", softmax->opset < 13 ? 1 : -1);
+  if (axis != -1 && axis != 3) return std::nullopt;
+  attention_match found;
+  const auto v = match_split(m, transposed(m, weighted->inputs[1], {0, 2, 1, 3}));
+  if (!v) return std::nullopt;
+  found.v = *v;
+  found.joined = join.inputs[1];
+  const auto to = elements_of(m, found.joined);
+  if (to.size() != 3) return std::nullopt;
+  const bool infers = to[2] == -1 && m.g().values[found.joined].constant;
+  if (to[2] != v->heads * v->depth && !infers) return std::nullopt;
+  const value_id scores = softmax->inputs[0];
+  if (m.g().values[scores].type != element_type::float32) return std::nullopt;
+  bool matched = match_scores(m, scores, found);
+  if (const node* add = matched ? nullptr : m.made_by(scores, "Add")) {
+    for (const auto& [product, mask] : matcher::operands(*add)) {
+      const auto& shape = m.g().values[mask].shape;
+      if (!shape || shape->size() > 4 || !m.single_use(scores)) continue;
+      if (!match_scores(m, product, found)) continue;
+      found.mask = mask;
+      matched = true;
+      break;
+    }
+  }
+  if (!matched || found.q.heads != found.v.heads) return std::nullopt;
+  if (!may_keep_rows(to, *m.g().values[found.q.rows].shape)) return std::nullopt;
+  return found;
+}
+
+// x W + bias, both constant: a projection that nothing else uses.
+struct projection {
+  value_id x = no_value;
+  value_id weights = no_value;
+  value_id bias = no_value;
+};
+
+std::optional<projection> match_projection(const matcher& m, value_id v) {
+  const auto constant_of_rank = [&](value_id c, std::size_t rank) {
+    const value& given = m.g().values[c];
+    return given.constant && given.constant->rank() == rank &&
+           given.constant->type() == element_type::float32;
+  };
+  if (!m.single_use(v)) return std::nullopt;
+  projection p;
+  const node* product = m.made_by(v, "MatMul");
+  if (const node* add = product == nullptr ? m.made_by(v, "Add") : nullptr) {
+    for (const auto& [sum, bias] : matcher::operands(*add)) {
+      if (!constant_of_rank(bias, 1) || !m.single_use(sum)) continue;
+      product = m.made_by(sum, "MatMul");
+      p.bias = bias;
+    }
+  }
+  if (product == nullptr || !constant_of_rank(product->inputs[1], 2)) return std::nullopt;
+  p.x = product->inputs[0];
+  p.weights = product->inputs[1];
+  const std::int64_t columns = m.g().values[p.weights].constant->shape()[1];
+  if (p.bias != no_value && m.g().values[p.bias].constant->shape()[0] != columns) {
+    return std::nullopt;
+  }
+  return p;
+}
+
+// Side by side: [rows, a], [rows, b] … -> [rows, a + b …]. Vectors are one row.
+tensor side_by_side(const graph& g, const std::vector<value_id>& parts) {
+  const shape_type& first = g.values[parts.front()].constant->shape();
+  const std::int64_t rows = first.size() == 2 ? first[0] : 1;
+  std::int64_t columns = 0;
+  for (const value_id v : parts) columns += g.values[v].constant->shape().back();
+  tensor all(element_type::float32,
+             first.size() == 2 ? shape_type{rows, columns} : shape_type{columns});
+  float* to = all.data<float>().data();
+  for (std::int64_t r = 0; r < rows; ++r) {
+    for (const value_id v : parts) {
+      const tensor& t = *g.values[v].constant;
+      const auto n = static_cast<std::size_t>(t.shape().back());
+      std::memcpy(to, t.data<float>().data() + static_cast<std::size_t>(r) * n, n * sizeof(float));
+      to += n;
+    }
+  }
+  return all;
+}
+
+value_id add_constant(graph& g, std::string name, tensor t) {
+  value v;
+  v.name = std::move(name);
+  v.type = t.type();
+  v.shape = t.shape();
+  v.constant = std::make_shared<const tensor>(std::move(t));
+  return g.add_value(std::move(v));
+}
+
+value_id add_result(graph& g, std::string name) {
+  value v;
+  v.name = std::move(name);
+  v.type = element_type::float32;
+  return g.add_value(std::move(v));
+}
+
+class rewriter {
+ public:
+  rewriter(graph& g, pass_context& context) : g_(g), context_(context) {}
+
+  void rewrite(const matcher& m, std::size_t at, const attention_match& found) {
+    replacement r;
+    r.at = at;
+    node n;
+    const node& join = g_.nodes[at];
+    n.name = join.name;
+    n.op_type = "Attention";
+    n.domain = "mizzen";
+    n.opset = 1;
+    n.inputs = {found.q.rows,  found.k.rows,  found.v.rows,  found.mask,
+                found.q.shape, found.k.shape, found.v.shape, found.joined};
+    n.outputs = join.outputs;
+    n.attributes.set("heads", found.q.heads);
+    n.attributes.set("depth", found.q.depth);
+    n.attributes.set("width", found.v.depth);
+    n.attributes.set("scale", found.scale);
+    r.projections = same_input(m, found);
+    r.attention = std::move(n);
+    found_.push_back(std::move(r));
+  }
+
+  // The matcher's view of the graph is no longer valid after this.
+  bool apply() {
+    std::vector<node> nodes;
+    auto next = found_.begin();
+    for (std::size_t i = 0; i < g_.nodes.size(); ++i) {
+      if (next == found_.end() || next->at != i) {
+        nodes.push_back(std::move(g_.nodes[i]));
+        continue;
+      }
+      merge(*next, nodes);
+      nodes.push_back(std::move(next->attention));
+      ++next;
+    }
+    g_.nodes = std::move(nodes);
+    return !found_.empty();
+  }
+
+ private:
+  struct replacement {
+    std::size_t at = 0;
+    node attention;
+    std::vector<projection> projections;  // of one input: can be one product
+  };
+
+  std::vector<projection> same_input(const matcher& m, const attention_match& found) {
+    std::vector<projection> all;
+    std::size_t bytes = 0;
+    for (const value_id rows : {found.q.rows, found.k.rows, found.v.rows}) {
+      const auto p = match_projection(m, rows);
+      if (!p || (!all.empty() &&
+                 (p->x != all[0].x || (p->bias == no_value) != (all[0].bias == no_value)))) {
+        return {};
+      }
+      // Else the weights would exist twice.
+      if (m.index().consumers[p->weights].size() != 1) return {};
+      bytes += g_.values[p->weights].constant->bytes().size();
+      all.push_back(*p);
+    }
+    if (bytes > context_.budget) return {};
+    context_.budget -= bytes;
+    return all;
+  }
+
+  // One product with the weights side by side.
+  void merge(replacement& r, std::vector<node>& nodes) {
+    if (r.projections.empty()) return;
+    const std::string name = r.attention.name;
+    const auto gather = [&](auto member) {
+      std::vector<value_id> parts;
+      for (const projection& p : r.projections) parts.push_back(p.*member);
+      return parts;
+    };
+    const auto parts = gather(&projection::weights);
+    const value_id weights = add_constant(g_, name + ".weights", side_by_side(g_, parts));
+    std::int64_t offset = 0;
+    const char* const offsets[] = {"q_offset", "k_offset", "v_offset"};
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      r.attention.attributes.set(offsets[i], offset);
+      offset += g_.values[parts[i]].constant->shape().back();
+      g_.values[parts[i]].constant.reset();
+    }
+    value_id rows = add_result(g_, name + ".rows");
+    node product;
+    product.name = name + ".projections";
+    product.op_type = "MatMul";
+    product.opset = 13;
+    product.inputs = {r.projections[0].x, weights};
+    product.outputs = {rows};
+    nodes.push_back(std::move(product));
+    if (r.projections[0].bias != no_value) {
+      const value_id bias =
+          add_constant(g_, name + ".bias", side_by_side(g_, gather(&projection::bias)));
+      node add;
+      add.name = name + ".biased";
+      add.op_type = "Add";
+      add.opset = 14;
+      add.inputs = {rows, bias};
+      rows = add_result(g_, name + ".biased_rows");
+      add.outputs = {rows};
+      nodes.push_back(std::move(add));
+    }
+    for (std::size_t i = 0; i < 3; ++i) r.attention.inputs[i] = rows;
+  }
+
+  graph& g_;
+  pass_context& context_;
+  std::vector<replacement> found_;
+};
+
+}  // namespace
+
+bool fuse_attention(graph& g, pass_context& context) {
+  const matcher m(g);
+  rewriter rewrites(g, context);
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    const node& n = g.nodes[i];
+    if (!n.domain.empty() || !n.post_ops.empty() || n.op_type != "Reshape") continue;
+    if (const auto found = match_attention(m, n)) rewrites.rewrite(m, i, *found);
+  }
+  return rewrites.apply();
+}
+
+}  // namespace mizzen::inference::detail

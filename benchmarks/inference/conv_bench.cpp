@@ -1,5 +1,6 @@
 // Convolutions of known networks on one thread: GFLOP/s.
 #include "inference/cpu/kernels/conv.hpp"
+#include "inference/cpu/kernels/conv_channels_last.hpp"
 
 #include <benchmark/benchmark.h>
 
@@ -70,6 +71,29 @@ void convolve(benchmark::State& state, isa level, const conv_shape& s) {
       operations(s), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
 }
 
+void convolve_channels_last(benchmark::State& state, isa level, const conv_shape& s) {
+  const kernel_table& kernels = kernels_for(level);
+  thread_pool pool(1);
+  const channels_last_shape shape{s.batch,
+                                  s.in_channels,
+                                  s.out_channels,
+                                  s.groups,
+                                  {{window_axis{}, s.window.height, s.window.width}}};
+  const conv_method method = conv_method_for(shape);
+  const std::vector<float> x(s.batch * s.in_channels * s.window.in_size(), 0.5F);
+  const std::vector<float> w(s.out_channels * s.in_per_group() * s.window.taps(), 0.25F);
+  std::vector<float> y(s.batch * s.out_channels * s.window.out_size());
+  const channels_last_weights weights(kernels, shape, method, w.data());
+  aligned_floats scratch(conv_channels_last_scratch(kernels, shape, method, 1));
+  for (auto _ : state) {
+    conv_channels_last(kernels, pool, shape, weights, x.data(), y.data(), {}, scratch.data());
+    benchmark::DoNotOptimize(y.data());
+    benchmark::ClobberMemory();
+  }
+  state.counters["FLOP/s"] = benchmark::Counter(
+      operations(s), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -79,6 +103,10 @@ int main(int argc, char** argv) {
       const std::string name = "conv/" + std::string(to_string(level)) + "/" + l.name;
       benchmark::RegisterBenchmark(name.c_str(), [&l, level](benchmark::State& state) {
         convolve(state, level, l.shape);
+      })->Unit(benchmark::kMicrosecond);
+      const std::string last = "channels_last/" + std::string(to_string(level)) + "/" + l.name;
+      benchmark::RegisterBenchmark(last.c_str(), [&l, level](benchmark::State& state) {
+        convolve_channels_last(state, level, l.shape);
       })->Unit(benchmark::kMicrosecond);
     }
   }

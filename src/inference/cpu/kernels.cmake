@@ -23,7 +23,10 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/isa.cpp
   cpu/kernels/attention.cpp
   cpu/kernels/conv.cpp
+  cpu/kernels/conv_channels_last.cpp
+  cpu/kernels/conv_depthwise.cpp
   cpu/kernels/conv_transpose.cpp
+  cpu/kernels/conv_winograd.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
   cpu/kernels/kernel_table.cpp

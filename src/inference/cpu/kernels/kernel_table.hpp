@@ -117,6 +117,65 @@ struct weighted_sum {
   float high = 0;
 };
 
+// Some pixels of a convolution over channels that lie last, kept in registers:
+//   y[r, c] = clamp(bias[c] + sum over taps t, k < depth of x[r][t][k] weights[t, k, c]
+//                   + residual[r, c])
+// Every tap of every pixel has its own address, so that windows need not be copied: at the border
+// it is that of some zeros.
+struct conv_tile {
+  std::size_t rows = 0;     // 1 … kernel_table::tile_rows
+  std::size_t columns = 0;  // 1 … kernel_table::tile_columns()
+  std::size_t taps = 0;
+  std::size_t depth = 0;            // adjacent floats at each tap
+  const float* const* x = nullptr;  // [rows][x_taps]
+  std::size_t x_taps = 0;           // from one row's addresses to the next's; at least taps
+  const float* weights = nullptr;   // [taps][depth][columns rounded up to whole vectors]
+  const float* bias = nullptr;      // these may be null
+  const float* residual = nullptr;  // laid out as y
+  float* y = nullptr;
+  std::ptrdiff_t y_row = 0;
+  bool accumulate = false;  // add to what y holds
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+};
+
+// Some adjacent pixels of a depthwise convolution over channels that lie last:
+//   y[r, c] = clamp(bias[c] + sum over taps t of x[t][r * x_row + c] weights[t][c])
+struct depthwise_tile {
+  std::size_t rows = 0;  // 1 … depthwise_rows
+  std::size_t channels = 0;
+  std::size_t taps = 0;
+  const float* const* x = nullptr;  // [taps]
+  std::ptrdiff_t x_row = 0;
+  const float* const* weights = nullptr;  // [taps]
+  const float* bias = nullptr;            // may be null
+  float* y = nullptr;
+  std::ptrdiff_t y_row = 0;
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+};
+inline constexpr std::size_t depthwise_rows = 4;
+
+// Winograd's F(4x4, 3x3): a tile of 6 x 6 inputs makes 4 x 4 outputs. Source: Lavin and Gray, Fast
+// Algorithms for Convolutional Neural Networks, 2015.
+inline constexpr std::size_t winograd_in = 6;
+inline constexpr std::size_t winograd_out = 4;
+inline constexpr std::size_t winograd_matrices = winograd_in * winograd_in;
+
+struct winograd_result {
+  const float* sums = nullptr;  // that of matrix i at i * step
+  std::size_t step = 0;
+  std::size_t channels = 0;
+  const float* bias = nullptr;             // may be null
+  float* const* y = nullptr;               // [16]; null for what lies outside the picture
+  const float* const* residual = nullptr;  // [16], or null
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+};
+
 struct kernel_table {
   isa level;
   int lanes;  // floats in a vector
@@ -151,6 +210,12 @@ struct kernel_table {
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float* y, std::size_t n,
                      float epsilon, bool centre, float* mean, float* inverse_deviation);
   void (*sum_weighted)(const weighted_sum& row);
+  void (*conv)(const conv_tile& tile);
+  void (*depthwise)(const depthwise_tile& tile);
+  // The transform of some channels of one tile: x are the addresses of its 36 pixels, and matrix i
+  // of the result is stored at v + i * step.
+  void (*winograd_input)(const float* const* x, std::size_t channels, float* v, std::size_t step);
+  void (*winograd_output)(const winograd_result& tile);
 
   std::size_t vector_size() const noexcept { return static_cast<std::size_t>(lanes); }
   std::size_t tile_columns() const noexcept {

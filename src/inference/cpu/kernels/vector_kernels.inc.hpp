@@ -2,6 +2,7 @@
 #pragma once
 
 #include "inference/cpu/kernels/kernel_table.hpp"
+#include "inference/cpu/kernels/vector_conv.inc.hpp"
 #include "inference/cpu/kernels/vector_gemm.inc.hpp"
 #include "inference/cpu/kernels/vector_math.inc.hpp"
 
@@ -424,6 +425,10 @@ constexpr kernel_table make_table(isa level) {
   t.exp_rows = exp_rows;
   t.layer_norm = layer_norm;
   t.sum_weighted = sum_weighted;
+  t.conv = conv;
+  t.depthwise = depthwise;
+  t.winograd_input = winograd_input;
+  t.winograd_output = winograd_output;
   return t;
 }
 

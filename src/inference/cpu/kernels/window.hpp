@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 
 namespace mizzen::inference::detail::cpu {
@@ -36,6 +37,17 @@ struct window_axis {
     last = std::min(last, out);
     return {std::min(first, last), last};
   }
+};
+
+// Depth, height and width; fewer dimensions leave the first ones at 1.
+struct window_3d {
+  std::array<window_axis, 3> axes;
+  const window_axis& depth() const noexcept { return axes[0]; }
+  const window_axis& height() const noexcept { return axes[1]; }
+  const window_axis& width() const noexcept { return axes[2]; }
+  std::size_t in_size() const noexcept { return axes[0].in * axes[1].in * axes[2].in; }
+  std::size_t out_size() const noexcept { return axes[0].out * axes[1].out * axes[2].out; }
+  std::size_t taps() const noexcept { return axes[0].kernel * axes[1].kernel * axes[2].kernel; }
 };
 
 struct window_2d {

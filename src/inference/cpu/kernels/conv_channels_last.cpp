@@ -1,0 +1,397 @@
+#include "inference/cpu/kernels/conv_channels_last.hpp"
+
+#include "inference/cpu/kernels/conv_channels_last_parts.hpp"
+
+#include <cstring>
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+// With weights up to this size all channels of some pixels are made at once, and the picture is
+// read once; larger ones are read once instead.
+constexpr std::size_t small_weights = std::size_t{64} << 10;  // floats
+
+bool is_plain(const window_axis& a) { return a.stride == 1 && a.dilation == 1; }
+
+// A picture as the direct method reads it: where its lines and pixels lie, and the window over it.
+struct picture {
+  const float* data;
+  std::size_t pixel;  // floats from one to the next
+  std::size_t line;
+  std::size_t slice;
+  std::size_t image;
+  window_3d window;
+  std::size_t depth;  // adjacent floats at each tap
+};
+
+picture as_it_is(const channels_last_shape& s, const float* x) {
+  picture p;
+  p.data = x;
+  p.pixel = s.in_channels;
+  p.line = p.pixel * s.window.width().in;
+  p.slice = p.line * s.window.height().in;
+  p.image = p.slice * s.window.depth().in;
+  p.window = s.window;
+  p.depth = s.in_per_group();
+  return p;
+}
+
+// A line with its padding: the taps of its width are adjacent then.
+std::size_t padded_width(const window_axis& a) {
+  return a.out == 0 ? 0 : (a.out - 1) * a.stride + a.kernel;
+}
+std::size_t padded_floats(const channels_last_shape& s) {
+  const window_3d& w = s.window;
+  return s.batch * w.depth().in * w.height().in * padded_width(w.width()) * s.in_channels;
+}
+
+picture padded(const channels_last_call& call, float* to) {
+  const channels_last_shape& s = call.shape;
+  const window_axis& a = s.window.width();
+  const std::size_t width = padded_width(a);
+  const std::size_t line = width * s.in_channels;
+  const std::size_t before = std::min(a.pad_begin, width);
+  const std::size_t inside = std::min(a.in, width - before);
+  const std::size_t lines = s.batch * s.window.depth().in * s.window.height().in;
+  call.pool.parallel_for(lines, (std::size_t{16} << 10) / (line + 1) + 1,
+                         [&](std::size_t begin, std::size_t end) {
+                           for (std::size_t i = begin; i < end; ++i) {
+                             float* const out = to + i * line;
+                             float* const middle = out + before * s.in_channels;
+                             float* const after = middle + inside * s.in_channels;
+                             std::fill(out, middle, 0.0F);
+                             std::memcpy(middle, call.x + i * a.in * s.in_channels,
+                                         inside * s.in_channels * sizeof(float));
+                             std::fill(after, out + line, 0.0F);
+                           }
+                         });
+  picture p = as_it_is(s, to);
+  p.line = line;
+  p.slice = p.line * s.window.height().in;
+  p.image = p.slice * s.window.depth().in;
+  p.depth = a.kernel * s.in_channels;
+  window_axis& across = p.window.axes[2];
+  across.in = width;
+  across.kernel = 1;
+  across.pad_begin = across.pad_end = 0;
+  return p;
+}
+
+// The addresses of all taps of a pixel of the output.
+class addresses {
+ public:
+  addresses(const picture& p, const float* zeros, std::ptrdiff_t* offsets)
+      : p_(p), zeros_(zeros), offsets_(offsets), taps_(p.window.taps()) {
+    std::ptrdiff_t* to = offsets_;
+    for_each_tap([&](std::size_t kd, std::size_t kh, std::size_t kw) {
+      const auto& [d, h, w] = p_.window.axes;
+      *to++ = static_cast<std::ptrdiff_t>(kd * d.dilation * p_.slice + kh * h.dilation * p_.line +
+                                          kw * w.dilation * p_.pixel);
+    });
+  }
+
+  void of_pixel(std::size_t pixel, std::size_t channel, const float** to) const {
+    const auto& [d, h, w] = p_.window.axes;
+    const std::size_t ow = pixel % w.out;
+    pixel /= w.out;
+    const std::size_t oh = pixel % h.out;
+    pixel /= h.out;
+    const std::size_t od = pixel % d.out;
+    const float* const image = p_.data + pixel / d.out * p_.image + channel;
+    const std::ptrdiff_t at[3] = {d.input(od, 0), h.input(oh, 0), w.input(ow, 0)};
+    if (all_inside(d, at[0]) && all_inside(h, at[1]) && all_inside(w, at[2])) {
+      const float* const first = image + static_cast<std::size_t>(at[0]) * p_.slice +
+                                 static_cast<std::size_t>(at[1]) * p_.line +
+                                 static_cast<std::size_t>(at[2]) * p_.pixel;
+      for (std::size_t t = 0; t < taps_; ++t) to[t] = first + offsets_[t];
+      return;
+    }
+    for_each_tap([&](std::size_t kd, std::size_t kh, std::size_t kw) {
+      const std::ptrdiff_t id = d.input(od, kd);
+      const std::ptrdiff_t ih = h.input(oh, kh);
+      const std::ptrdiff_t iw = w.input(ow, kw);
+      const bool inside = d.inside(id) && h.inside(ih) && w.inside(iw);
+      *to++ = inside ? image + static_cast<std::size_t>(id) * p_.slice +
+                           static_cast<std::size_t>(ih) * p_.line +
+                           static_cast<std::size_t>(iw) * p_.pixel
+                     : zeros_;
+    });
+  }
+
+ private:
+  template <class Function>
+  void for_each_tap(Function&& f) const {
+    const auto& [d, h, w] = p_.window.axes;
+    for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+      for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+        for (std::size_t kw = 0; kw < w.kernel; ++kw) f(kd, kh, kw);
+      }
+    }
+  }
+
+  static bool all_inside(const window_axis& a, std::ptrdiff_t first) {
+    return first >= 0 && a.inside(first + static_cast<std::ptrdiff_t>((a.kernel - 1) * a.dilation));
+  }
+
+  const picture& p_;
+  const float* zeros_;
+  std::ptrdiff_t* offsets_;
+  std::size_t taps_;
+};
+
+// Pixels at this distance, in floats, have their channels in the same set of an L1 cache, which
+// holds fewer lines than a tile has rows: they are copied together first.
+constexpr std::size_t cache_alias = 1024;
+
+// How the output is cut. Tasks are for threads; within one, a block of pixels is made ready at a
+// time, and all channels of the task are made for it.
+struct task_grid {
+  std::size_t rows;     // pixels of a task
+  std::size_t columns;  // channels of a task
+  std::size_t row_tasks;
+  std::size_t column_tasks;
+};
+
+task_grid cut(const kernel_table& kernels, const channels_last_shape& s, std::size_t threads,
+              std::size_t pixels) {
+  const std::size_t columns = s.out_per_group();
+  const std::size_t depth = s.in_per_group() * s.window.taps();
+  task_grid grid{pixels, columns, 1, 1};
+  if (threads == 1 || pixels == 0) return grid;
+  const std::size_t wanted = divide_up(4 * threads, s.groups);
+  // Large weights are better read by one thread each.
+  if (depth * columns > small_weights) {
+    const std::size_t panels = divide_up(columns, kernels.tile_columns());
+    grid.columns = divide_up(panels, std::min(panels, wanted)) * kernels.tile_columns();
+    grid.column_tasks = divide_up(columns, grid.columns);
+  }
+  const auto tile = static_cast<std::size_t>(kernels.tile_rows);
+  grid.rows =
+      std::min(pixels, round_up(divide_up(pixels, divide_up(wanted, grid.column_tasks)), tile));
+  grid.row_tasks = divide_up(pixels, grid.rows);
+  return grid;
+}
+
+// The pixels of a block, and the memory it takes.
+struct block_layout {
+  block_layout(const kernel_table& kernels, const channels_last_shape& s, std::size_t taps,
+               std::size_t pixel_step)
+      : depth(s.in_per_group() * s.window.taps()), copied(pixel_step % cache_alias == 0) {
+    const auto tile = static_cast<std::size_t>(kernels.tile_rows);
+    // With small weights one tile after the other: its pixels stay in L1.
+    const std::size_t most = depth * s.out_per_group() <= small_weights ? 0 : small_weights / depth;
+    rows = std::max<std::size_t>(most / tile, 1) * tile;
+    row = depth + 16;
+    offsets = floats_of_addresses(taps);
+    addresses = floats_of_addresses(taps * rows);
+    copies = copied ? round_up(rows * row, 16) : 0;
+  }
+  std::size_t per_thread() const { return offsets + addresses + copies; }
+
+  std::size_t depth;
+  bool copied;
+  std::size_t rows;
+  std::size_t row;  // floats of a copied pixel
+  std::size_t offsets, addresses, copies;
+};
+
+class direct_task {
+ public:
+  direct_task(const channels_last_call& call, const picture& p, const block_layout& block,
+              float* scratch)
+      : call_(call),
+        block_(block),
+        taps_(p.window.taps()),
+        addresses_(p, call.weights.zeros(), reinterpret_cast<std::ptrdiff_t*>(scratch)),
+        x_(reinterpret_cast<const float**>(scratch + block.offsets)),
+        copy_(scratch + block.offsets + block.addresses) {
+    const channels_last_epilogue& e = call.epilogue;
+    tile_.taps = taps_;
+    tile_.depth = p.depth;
+    tile_.x_taps = taps_;
+    tile_.y_row = static_cast<std::ptrdiff_t>(call.shape.out_channels);
+    tile_.clamp = e.clamp;
+    tile_.low = e.low;
+    tile_.high = e.high;
+  }
+
+  // Pixels [first, last) of channels [column, end) of a group.
+  void run(std::size_t group, std::size_t first, std::size_t last, std::size_t column,
+           std::size_t end) {
+    for (std::size_t p = first; p < last; p += block_.rows) {
+      const std::size_t rows = std::min(block_.rows, last - p);
+      for (std::size_t r = 0; r < rows; ++r) {
+        addresses_.of_pixel(p + r, group * call_.shape.in_per_group(), x_ + r * taps_);
+        if (block_.copied) copy(r);
+      }
+      make(group, p, rows, column, end);
+    }
+  }
+
+ private:
+  void copy(std::size_t r) {
+    float* to = copy_ + r * block_.row;
+    for (std::size_t t = 0; t < taps_; ++t, to += tile_.depth) {
+      const float*& from = x_[r * taps_ + t];
+      std::memcpy(to, from, tile_.depth * sizeof(float));
+      from = to;
+    }
+  }
+
+  void make(std::size_t group, std::size_t first, std::size_t rows, std::size_t column,
+            std::size_t end) {
+    const channels_last_shape& s = call_.shape;
+    const std::size_t step = balanced_tile(call_.kernels, rows);
+    for (std::size_t n = column; n < end; n += call_.kernels.tile_columns()) {
+      tile_.columns = std::min(call_.kernels.tile_columns(), end - n);
+      tile_.weights = call_.weights.panel(0, group, n);
+      const std::size_t channel = group * s.out_per_group() + n;
+      if (call_.epilogue.bias != nullptr) tile_.bias = call_.epilogue.bias + channel;
+      for (std::size_t r = 0; r < rows; r += step) {
+        const std::size_t at = (first + r) * s.out_channels + channel;
+        tile_.rows = std::min(step, rows - r);
+        tile_.x = x_ + r * taps_;
+        tile_.y = call_.y + at;
+        if (call_.epilogue.residual != nullptr) tile_.residual = call_.epilogue.residual + at;
+        call_.kernels.conv(tile_);
+      }
+    }
+    if (end - column == s.out_channels) {
+      return call_.finish(first * s.out_channels, rows * s.out_channels);
+    }
+    for (std::size_t r = 0; r < rows; ++r) {
+      call_.finish((first + r) * s.out_channels + group * s.out_per_group() + column, end - column);
+    }
+  }
+
+  const channels_last_call& call_;
+  const block_layout& block_;
+  std::size_t taps_;
+  addresses addresses_;
+  const float** x_;
+  float* copy_;
+  conv_tile tile_;
+};
+
+void conv_direct(const channels_last_call& call, const picture& p, float* scratch) {
+  const channels_last_shape& s = call.shape;
+  const std::size_t pixels = s.batch * s.window.out_size();
+  if (pixels == 0) return;
+  const task_grid grid = cut(call.kernels, s, call.pool.size(), pixels);
+  const block_layout block(call.kernels, s, p.window.taps(), p.pixel);
+  const std::size_t per_group = grid.row_tasks * grid.column_tasks;
+  const std::size_t work = grid.rows * grid.columns * block.depth;
+  call.pool.parallel_for(s.groups * per_group, (std::size_t{256} << 10) / (work + 1) + 1,
+                         [&](std::size_t begin, std::size_t end, unsigned slot) {
+                           direct_task task(call, p, block, scratch + slot * block.per_thread());
+                           for (std::size_t t = begin; t < end; ++t) {
+                             const std::size_t column =
+                                 t % per_group / grid.row_tasks * grid.columns;
+                             const std::size_t row = t % grid.row_tasks * grid.rows;
+                             task.run(t / per_group, row, std::min(row + grid.rows, pixels), column,
+                                      std::min(column + grid.columns, s.out_per_group()));
+                           }
+                         });
+}
+
+}  // namespace
+
+conv_method conv_method_for(const channels_last_shape& s) noexcept {
+  const window_axis& h = s.window.height();
+  const window_axis& w = s.window.width();
+  if (s.groups > 1 && s.in_per_group() == 1 && s.out_per_group() == 1) {
+    return conv_method::depthwise;
+  }
+  if (s.groups == 1 && s.in_channels >= 16 && s.out_channels >= 16 && h.kernel == 3 &&
+      w.kernel == 3 && is_plain(h) && is_plain(w) && is_plain(s.window.depth())) {
+    // Its weights are four times as many: with few tiles, reading them takes longest.
+    constexpr std::size_t least_tiles = 9;
+    const std::size_t tiles = divide_up(h.out, winograd_out) * divide_up(w.out, winograd_out);
+    if (tiles == 0 || tiles >= least_tiles) return conv_method::winograd;
+  }
+  if (s.groups == 1 && s.in_channels < 16 && w.kernel > 1 && w.dilation == 1) {
+    return conv_method::lines;
+  }
+  return conv_method::direct;
+}
+
+channels_last_weights::channels_last_weights(const kernel_table& kernels,
+                                             const channels_last_shape& s, conv_method method,
+                                             const float* weights)
+    : method_(method), groups_(s.groups) {
+  const std::size_t taps = s.window.taps();
+  const std::size_t depth = s.in_per_group();
+  if (method == conv_method::depthwise) {
+    row_ = round_up(s.out_channels, kernels.vector_size());
+    data_ = aligned_floats(taps * row_);
+    for (std::size_t c = 0; c < s.out_channels; ++c) {
+      for (std::size_t t = 0; t < taps; ++t) data_.data()[t * row_ + c] = weights[c * taps + t];
+    }
+    return;
+  }
+  row_ = round_up(s.out_per_group(), kernels.vector_size());
+  const std::size_t width = kernels.tile_columns();
+  if (method == conv_method::winograd) {
+    rows_ = s.window.depth().kernel * depth;
+    zeros_ = aligned_floats(depth);
+    data_ = aligned_floats(winograd_matrices * rows_ * row_);
+    pack_winograd(s, weights, width, row_, data_.data());
+    return;
+  }
+  rows_ = taps * depth;
+  zeros_ = aligned_floats(depth * (method == conv_method::lines ? s.window.width().kernel : 1));
+  data_ = aligned_floats(s.groups * rows_ * row_);
+  float* to = data_.data();
+  for (std::size_t g = 0; g < s.groups; ++g) {
+    const float* const from = weights + g * s.out_per_group() * rows_;
+    for (std::size_t n = 0; n < row_; n += width) {
+      const std::size_t columns = std::min(width, row_ - n);
+      for (std::size_t i = 0; i < rows_; ++i, to += columns) {
+        const std::size_t in = i % depth * taps + i / depth;
+        for (std::size_t c = 0; c < columns && n + c < s.out_per_group(); ++c) {
+          to[c] = from[(n + c) * rows_ + in];
+        }
+      }
+    }
+  }
+}
+
+const float* channels_last_weights::panel(std::size_t matrix, std::size_t group,
+                                          std::size_t first_column) const noexcept {
+  return data_.data() + rows_ * ((matrix * groups_ + group) * row_ + first_column);
+}
+
+std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channels_last_shape& s,
+                                       conv_method method, unsigned threads) {
+  switch (method) {
+    case conv_method::depthwise:
+      return floats_of_addresses(2 * s.window.taps()) * threads;
+    case conv_method::winograd:
+      return conv_winograd_scratch(s, threads);
+    case conv_method::lines:
+      return round_up(padded_floats(s), 16) +
+             block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
+    case conv_method::direct:
+      break;
+  }
+  return block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
+}
+
+void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
+                        const channels_last_shape& shape, const channels_last_weights& weights,
+                        const float* x, float* y, const channels_last_epilogue& epilogue,
+                        float* scratch) {
+  const channels_last_call call{kernels, pool, shape, weights, x, y, epilogue, scratch};
+  switch (weights.method()) {
+    case conv_method::depthwise:
+      return conv_depthwise(call);
+    case conv_method::winograd:
+      return conv_winograd(call);
+    case conv_method::lines:
+      return conv_direct(call, padded(call, scratch), scratch + round_up(padded_floats(shape), 16));
+    case conv_method::direct:
+      return conv_direct(call, as_it_is(shape, x), scratch);
+  }
+}
+
+}  // namespace mizzen::inference::detail::cpu

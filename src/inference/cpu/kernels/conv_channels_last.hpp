@@ -1,0 +1,88 @@
+// Convolution in up to three spatial dimensions over pictures whose channels lie last: x is
+// [batch, depth, height, width, channels]. No window is copied, but for pictures of few channels.
+#pragma once
+
+#include "inference/cpu/kernels/aligned_buffer.hpp"
+#include "inference/cpu/kernels/kernel_table.hpp"
+#include "inference/cpu/kernels/window.hpp"
+#include "inference/cpu/thread_pool.hpp"
+
+#include <cstddef>
+
+namespace mizzen::inference::detail::cpu {
+
+struct channels_last_shape {
+  std::size_t batch = 1;
+  std::size_t in_channels = 1;
+  std::size_t out_channels = 1;
+  std::size_t groups = 1;
+  window_3d window;
+
+  std::size_t in_per_group() const noexcept { return in_channels / groups; }
+  std::size_t out_per_group() const noexcept { return out_channels / groups; }
+};
+
+// What is done to the sums before they are stored: y = finish(clamp(sum + bias + residual)).
+struct channels_last_epilogue {
+  const float* bias = nullptr;      // [out_channels]
+  const float* residual = nullptr;  // laid out as y
+  bool clamp = false;
+  float low = 0;
+  float high = 0;
+  // Called once for every finished run of y, while it is in cache: n floats that begin at y[at].
+  void (*finish)(const void* context, std::size_t at, float* y, std::size_t n) = nullptr;
+  const void* context = nullptr;
+};
+
+// How a convolution is computed.
+enum class conv_method {
+  direct,     // every tap is a product of matrices
+  lines,      // the same, with the taps of a line taken as one: for few channels
+  depthwise,  // a channel at a time
+  winograd,   // F(4x4, 3x3) over height and width; the taps of the depth as in direct
+};
+
+// The method for a shape. Of the window, kernel, stride and dilation are looked at, and the size of
+// the output where it is known (not 0).
+conv_method conv_method_for(const channels_last_shape& shape) noexcept;
+
+// Weights [out_channels, in_channels / groups, kernel depth, kernel height, kernel width],
+// rearranged for one method.
+class channels_last_weights {
+ public:
+  // Of shape, the channels, groups and kernel sizes are used; they must allow the method.
+  channels_last_weights(const kernel_table& kernels, const channels_last_shape& shape,
+                        conv_method method, const float* weights);
+
+  conv_method method() const noexcept { return method_; }
+  // Panels of a matrix (one but for winograd) of a group: [taps][depth][columns] each.
+  const float* panel(std::size_t matrix, std::size_t group,
+                     std::size_t first_column) const noexcept;
+  const float* tap(std::size_t t) const noexcept { return data_.data() + t * row_; }  // depthwise
+  const float* zeros() const noexcept { return zeros_.data(); }
+  std::size_t rows() const noexcept { return rows_; }  // taps times depth of a panel
+
+ private:
+  conv_method method_;
+  std::size_t groups_ = 1;
+  std::size_t rows_ = 0;
+  std::size_t row_ = 0;  // floats of all panels' rows
+  aligned_floats data_;
+  aligned_floats zeros_;
+};
+
+// Floats of scratch memory that conv_channels_last() needs for this shape with so many threads.
+std::size_t conv_channels_last_scratch(const kernel_table& kernels,
+                                       const channels_last_shape& shape, conv_method method,
+                                       unsigned threads);
+
+// y is [batch, out depth, out height, out width, out_channels]; x and y must not overlap. scratch
+// holds conv_channels_last_scratch(kernels, shape, weights.method(), pool.size()) floats. Allocates
+// nothing. With winograd a NaN or infinity spreads to the outputs of its tile, and sums are rounded
+// otherwise than term by term (relative error of some 1e-6).
+void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
+                        const channels_last_shape& shape, const channels_last_weights& weights,
+                        const float* x, float* y, const channels_last_epilogue& epilogue,
+                        float* scratch);
+
+}  // namespace mizzen::inference::detail::cpu

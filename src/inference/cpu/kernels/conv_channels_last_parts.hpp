@@ -1,0 +1,47 @@
+// The methods that conv_channels_last() chooses from, and what they share.
+#pragma once
+
+#include "inference/cpu/kernels/conv_channels_last.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+namespace mizzen::inference::detail::cpu {
+
+constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+constexpr std::size_t round_up(std::size_t a, std::size_t b) { return divide_up(a, b) * b; }
+
+// Rows of a tile, so that `rows` are cut into as few tiles as possible, of about equal height.
+inline std::size_t balanced_tile(const kernel_table& kernels, std::size_t rows) {
+  const std::size_t tiles = divide_up(rows, static_cast<std::size_t>(kernels.tile_rows));
+  return tiles == 0 ? 1 : divide_up(rows, tiles);
+}
+
+// Floats that hold so many addresses.
+constexpr std::size_t floats_of_addresses(std::size_t count) {
+  return round_up(count * sizeof(const float*), 64) / sizeof(float);
+}
+
+struct channels_last_call {
+  const kernel_table& kernels;
+  thread_pool& pool;
+  const channels_last_shape& shape;
+  const channels_last_weights& weights;
+  const float* x;
+  float* y;
+  const channels_last_epilogue& epilogue;
+  float* scratch;
+
+  void finish(std::size_t at, std::size_t n) const {
+    if (epilogue.finish != nullptr) epilogue.finish(epilogue.context, at, y + at, n);
+  }
+};
+
+std::size_t conv_winograd_scratch(const channels_last_shape& shape, unsigned threads);
+void conv_winograd(const channels_last_call& call);
+void pack_winograd(const channels_last_shape& shape, const float* weights,
+                   std::size_t panel_columns, std::size_t row, float* to);
+
+void conv_depthwise(const channels_last_call& call);
+
+}  // namespace mizzen::inference::detail::cpu

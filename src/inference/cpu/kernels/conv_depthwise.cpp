@@ -1,0 +1,95 @@
+#include "inference/cpu/kernels/conv_channels_last_parts.hpp"
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+// One line of the output at a time. Taps outside the picture are left out.
+class depthwise_line {
+ public:
+  depthwise_line(const channels_last_call& call, float* scratch)
+      : call_(call),
+        x_(reinterpret_cast<const float**>(scratch)),
+        weights_(x_ + call.shape.window.taps()) {
+    const channels_last_epilogue& e = call.epilogue;
+    const std::size_t channels = call.shape.out_channels;
+    tile_.channels = channels;
+    tile_.x = x_;
+    tile_.x_row = static_cast<std::ptrdiff_t>(call.shape.window.width().stride * channels);
+    tile_.weights = weights_;
+    tile_.bias = e.bias;
+    tile_.y_row = static_cast<std::ptrdiff_t>(channels);
+    tile_.clamp = e.clamp && e.residual == nullptr;
+    tile_.low = e.low;
+    tile_.high = e.high;
+  }
+
+  void run(std::size_t line) {
+    const auto& [d, h, w] = call_.shape.window.axes;
+    const std::size_t oh = line % h.out;
+    const std::size_t od = line / h.out % d.out;
+    const std::size_t image = line / h.out / d.out;
+    const std::size_t channels = call_.shape.out_channels;
+    // Outputs [inner, outer) have all taps of their line inside.
+    const std::size_t inner = std::min(w.outputs_inside(0).first, w.out);
+    const std::size_t outer = std::max(inner, w.outputs_inside(w.kernel - 1).last);
+    for (std::size_t ow = 0; ow < w.out;) {
+      const bool all = ow >= inner && ow < outer;
+      tile_.rows = all ? std::min(depthwise_rows, outer - ow) : 1;
+      tile_.taps = 0;
+      for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+        const std::ptrdiff_t id = d.input(od, kd);
+        if (!d.inside(id)) continue;
+        for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+          const std::ptrdiff_t ih = h.input(oh, kh);
+          if (!h.inside(ih)) continue;
+          const std::size_t at = ((image * d.in + static_cast<std::size_t>(id)) * h.in +
+                                  static_cast<std::size_t>(ih)) *
+                                 w.in;
+          for (std::size_t kw = 0; kw < w.kernel; ++kw) {
+            const std::ptrdiff_t iw = w.input(ow, kw);
+            if (!w.inside(iw)) continue;
+            x_[tile_.taps] = call_.x + (at + static_cast<std::size_t>(iw)) * channels;
+            weights_[tile_.taps] = call_.weights.tap((kd * h.kernel + kh) * w.kernel + kw);
+            ++tile_.taps;
+          }
+        }
+      }
+      tile_.y = call_.y + (line * w.out + ow) * channels;
+      call_.kernels.depthwise(tile_);
+      ow += tile_.rows;
+    }
+    finish(line * w.out * channels, w.out * channels);
+  }
+
+ private:
+  void finish(std::size_t at, std::size_t n) const {
+    const channels_last_epilogue& e = call_.epilogue;
+    float* const y = call_.y + at;
+    if (e.residual != nullptr) {
+      call_.kernels.accumulate(reduce_op::sum, e.residual + at, y, n);
+      if (e.clamp) call_.kernels.unary({unary_op::clip, e.low, e.high}, y, y, n);
+    }
+    call_.finish(at, n);
+  }
+
+  const channels_last_call& call_;
+  const float** x_;
+  const float** weights_;
+  depthwise_tile tile_;
+};
+
+}  // namespace
+
+void conv_depthwise(const channels_last_call& call) {
+  const window_3d& w = call.shape.window;
+  const std::size_t per_thread = floats_of_addresses(2 * w.taps());
+  const std::size_t lines = call.shape.batch * w.depth().out * w.height().out;
+  const std::size_t work = w.width().out * call.shape.out_channels * w.taps();
+  call.pool.parallel_for(lines, (std::size_t{64} << 10) / (work + 1) + 1,
+                         [&](std::size_t begin, std::size_t end, unsigned slot) {
+                           depthwise_line each(call, call.scratch + slot * per_thread);
+                           for (std::size_t i = begin; i < end; ++i) each.run(i);
+                         });
+}
+
+}  // namespace mizzen::inference::detail::cpu

@@ -1,0 +1,250 @@
+// Winograd's F(4x4, 3x3) over height and width: tiles of 6 x 6 inputs become 36 matrices, each is
+// multiplied by the weights' matrix of the same place, and 36 sums make 4 x 4 outputs. A depth is
+// walked directly: the transformed slices of the input that a slice of the output needs are kept.
+#include "inference/cpu/kernels/conv_channels_last_parts.hpp"
+
+#include <array>
+#include <cmath>
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+// Floats of the transforms that one thread works on: they go through L2 once each way.
+constexpr std::size_t block_floats = std::size_t{256} << 10;
+
+// How a picture is cut: blocks of whole rows of tiles.
+struct tiling {
+  explicit tiling(const channels_last_shape& s)
+      : across(divide_up(s.window.width().out, winograd_out)),
+        down(divide_up(s.window.height().out, winograd_out)),
+        kept(std::min(s.window.depth().kernel, s.window.depth().in)) {
+    const std::size_t per_row =
+        winograd_matrices * across * (kept * s.in_channels + s.out_channels);
+    const std::size_t most =
+        std::max<std::size_t>(block_floats / std::max<std::size_t>(per_row, 1), 1);
+    rows = down == 0 ? 1 : divide_up(down, divide_up(down, most));
+  }
+  std::size_t tiles() const { return rows * across; }
+  std::size_t slice_floats(const channels_last_shape& s) const {
+    return round_up(winograd_matrices * tiles() * s.in_channels, 16);
+  }
+  std::size_t sum_floats(const channels_last_shape& s) const {
+    return round_up(winograd_matrices * tiles() * s.out_channels, 16);
+  }
+  std::size_t per_thread(const channels_last_shape& s) const {
+    return kept * slice_floats(s) + sum_floats(s) +
+           floats_of_addresses(tiles() * s.window.depth().kernel);
+  }
+
+  std::size_t across, down;
+  std::size_t kept;  // slices of the input
+  std::size_t rows;  // of tiles in a block
+};
+
+class winograd_block {
+ public:
+  winograd_block(const channels_last_call& call, const tiling& cut, float* scratch)
+      : call_(call),
+        s_(call.shape),
+        cut_(cut),
+        slices_(scratch),
+        sums_(slices_ + cut.kept * cut.slice_floats(s_)),
+        x_(reinterpret_cast<const float**>(sums_ + cut.sum_floats(s_))) {}
+
+  // Rows of tiles [first, last) of an image, all slices.
+  void run(std::size_t image, std::size_t first, std::size_t last) {
+    image_ = image;
+    first_ = first;
+    tiles_ = (last - first) * cut_.across;
+    const window_axis& d = s_.window.depth();
+    std::size_t transformed = 0;  // slices of the input before this are, or are not needed
+    for (std::size_t od = 0; od < d.out; ++od) {
+      const std::ptrdiff_t top = d.input(od, 0);
+      const std::size_t begin = top < 0 ? 0 : static_cast<std::size_t>(top);
+      const auto reach = top + static_cast<std::ptrdiff_t>(d.kernel);
+      const std::size_t end =
+          std::min(d.in, static_cast<std::size_t>(std::max<std::ptrdiff_t>(reach, 0)));
+      for (std::size_t id = std::max(begin, transformed); id < end; ++id) transform(id);
+      transformed = std::max(transformed, end);
+      multiply(begin, end, static_cast<std::size_t>(static_cast<std::ptrdiff_t>(begin) - top));
+      make_outputs(od);
+    }
+  }
+
+ private:
+  float* slice(std::size_t id) const { return slices_ + id % cut_.kept * cut_.slice_floats(s_); }
+
+  void transform(std::size_t id) {
+    const window_axis& h = s_.window.height();
+    const window_axis& w = s_.window.width();
+    const std::size_t channels = s_.in_channels;
+    const float* const picture =
+        call_.x + (image_ * s_.window.depth().in + id) * h.in * w.in * channels;
+    std::array<const float*, winograd_matrices> pixels;
+    for (std::size_t t = 0; t < tiles_; ++t) {
+      const std::ptrdiff_t top = h.input((first_ + t / cut_.across) * winograd_out, 0);
+      const std::ptrdiff_t left = w.input(t % cut_.across * winograd_out, 0);
+      for (std::size_t i = 0; i < winograd_in; ++i) {
+        const std::ptrdiff_t ih = top + static_cast<std::ptrdiff_t>(i);
+        for (std::size_t j = 0; j < winograd_in; ++j) {
+          const std::ptrdiff_t iw = left + static_cast<std::ptrdiff_t>(j);
+          const bool inside = h.inside(ih) && w.inside(iw);
+          pixels[i * winograd_in + j] =
+              inside
+                  ? picture + (static_cast<std::size_t>(ih) * w.in + static_cast<std::size_t>(iw)) *
+                                  channels
+                  : call_.weights.zeros();
+        }
+      }
+      call_.kernels.winograd_input(pixels.data(), channels, slice(id) + t * channels,
+                                   tiles_ * channels);
+    }
+  }
+
+  // The sums over slices [begin, end) of the input, the first of which lies below tap `tap`.
+  void multiply(std::size_t begin, std::size_t end, std::size_t tap) {
+    const std::size_t width = call_.kernels.tile_columns();
+    const std::size_t step = balanced_tile(call_.kernels, tiles_);
+    conv_tile tile;
+    tile.taps = end - begin;
+    tile.depth = s_.in_channels;
+    tile.x_taps = tile.taps;
+    tile.y_row = static_cast<std::ptrdiff_t>(s_.out_channels);
+    for (std::size_t m = 0; m < winograd_matrices; ++m) {
+      for (std::size_t t = 0; t < tiles_; ++t) {
+        for (std::size_t i = 0; i < tile.taps; ++i) {
+          x_[t * tile.taps + i] = slice(begin + i) + (m * tiles_ + t) * s_.in_channels;
+        }
+      }
+      for (std::size_t n = 0; n < s_.out_channels; n += width) {
+        tile.columns = std::min(width, s_.out_channels - n);
+        const std::size_t stored = round_up(tile.columns, call_.kernels.vector_size());
+        tile.weights = call_.weights.panel(m, 0, n) + tap * s_.in_channels * stored;
+        for (std::size_t t = 0; t < tiles_; t += step) {
+          tile.rows = std::min(step, tiles_ - t);
+          tile.x = x_ + t * tile.taps;
+          tile.y = sums_ + (m * tiles_ + t) * s_.out_channels + n;
+          call_.kernels.conv(tile);
+        }
+      }
+    }
+  }
+
+  void make_outputs(std::size_t od) {
+    const window_axis& h = s_.window.height();
+    const window_axis& w = s_.window.width();
+    const std::size_t channels = s_.out_channels;
+    const channels_last_epilogue& e = call_.epilogue;
+    const std::size_t picture = (image_ * s_.window.depth().out + od) * h.out * w.out;
+    std::array<float*, winograd_out * winograd_out> y;
+    std::array<const float*, winograd_out * winograd_out> residual;
+    winograd_result tile;
+    tile.step = tiles_ * channels;
+    tile.channels = channels;
+    tile.bias = e.bias;
+    tile.y = y.data();
+    tile.clamp = e.clamp;
+    tile.low = e.low;
+    tile.high = e.high;
+    for (std::size_t t = 0; t < tiles_; ++t) {
+      const std::size_t top = (first_ + t / cut_.across) * winograd_out;
+      const std::size_t left = t % cut_.across * winograd_out;
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const std::size_t oh = top + i / winograd_out;
+        const std::size_t ow = left + i % winograd_out;
+        const bool inside = oh < h.out && ow < w.out;
+        const std::size_t at = (picture + oh * w.out + ow) * channels;
+        y[i] = inside ? call_.y + at : nullptr;
+        residual[i] = inside && e.residual != nullptr ? e.residual + at : nullptr;
+      }
+      tile.sums = sums_ + t * channels;
+      tile.residual = e.residual != nullptr ? residual.data() : nullptr;
+      call_.kernels.winograd_output(tile);
+    }
+    const std::size_t top = first_ * winograd_out;
+    const std::size_t bottom = std::min(h.out, top + tiles_ / cut_.across * winograd_out);
+    const std::size_t line = w.out * channels;
+    for (std::size_t oh = top; oh < bottom; ++oh) {
+      call_.finish(picture * channels + oh * line, line);
+    }
+  }
+
+  const channels_last_call& call_;
+  const channels_last_shape& s_;
+  const tiling& cut_;
+  float* slices_;
+  float* sums_;
+  const float** x_;
+  std::size_t image_ = 0;
+  std::size_t first_ = 0;
+  std::size_t tiles_ = 0;
+};
+
+// G g: six numbers from three, `step` apart; the points are those of vector_conv.inc.hpp.
+void transform_line(const double* g, std::size_t step, std::array<double, winograd_in>& to) {
+  const double even_a = g[0] + g[2 * step] / 2;
+  const double odd_a = g[step] * std::sqrt(0.5);
+  const double even_b = g[0] + g[2 * step] * 2;
+  const double odd_b = g[step] * std::sqrt(2.0);
+  to = {g[0],
+        (even_a + odd_a) / -1.5,
+        (even_a - odd_a) / -1.5,
+        (even_b + odd_b) / 6,
+        (even_b - odd_b) / 6,
+        g[2 * step]};
+}
+
+}  // namespace
+
+void pack_winograd(const channels_last_shape& s, const float* weights, std::size_t panel_columns,
+                   std::size_t row, float* to) {
+  constexpr std::size_t window = 9;
+  const std::size_t depth = s.window.depth().kernel;
+  const std::size_t rows = depth * s.in_channels;
+  for (std::size_t o = 0; o < s.out_channels; ++o) {
+    const std::size_t panel = o / panel_columns * panel_columns;
+    const std::size_t columns = std::min(panel_columns, row - panel);
+    for (std::size_t c = 0; c < s.in_channels; ++c) {
+      for (std::size_t d = 0; d < depth; ++d) {
+        const float* const from = weights + ((o * s.in_channels + c) * depth + d) * window;
+        std::array<double, window> g;
+        std::copy_n(from, window, g.begin());
+        std::array<double, 3 * winograd_in> half;  // by column of g
+        std::array<double, winograd_in> line;
+        for (std::size_t j = 0; j < 3; ++j) {
+          transform_line(g.data() + j, 3, line);
+          for (std::size_t i = 0; i < winograd_in; ++i) half[i * 3 + j] = line[i];
+        }
+        float* const place = to + rows * panel + (d * s.in_channels + c) * columns + (o - panel);
+        for (std::size_t i = 0; i < winograd_in; ++i) {
+          transform_line(half.data() + i * 3, 1, line);
+          for (std::size_t j = 0; j < winograd_in; ++j) {
+            place[(i * winograd_in + j) * rows * row] = static_cast<float>(line[j]);
+          }
+        }
+      }
+    }
+  }
+}
+
+std::size_t conv_winograd_scratch(const channels_last_shape& shape, unsigned threads) {
+  return round_up(tiling(shape).per_thread(shape), 16) * threads;
+}
+
+void conv_winograd(const channels_last_call& call) {
+  const channels_last_shape& s = call.shape;
+  if (s.window.out_size() == 0) return;
+  const tiling cut(s);
+  const std::size_t blocks = divide_up(cut.down, cut.rows);
+  const std::size_t per_thread = round_up(cut.per_thread(s), 16);
+  call.pool.parallel_for(s.batch * blocks, 1,
+                         [&](std::size_t begin, std::size_t end, unsigned slot) {
+                           winograd_block each(call, cut, call.scratch + slot * per_thread);
+                           for (std::size_t i = begin; i < end; ++i) {
+                             const std::size_t first = i % blocks * cut.rows;
+                             each.run(i / blocks, first, std::min(first + cut.rows, cut.down));
+                           }
+                         });
+}
+
+}  // namespace mizzen::inference::detail::cpu

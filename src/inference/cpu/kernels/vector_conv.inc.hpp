@@ -1,0 +1,268 @@
+// The kernels of convolutions over channels that lie last. Included after a simd_*.hpp.
+#pragma once
+
+#include "inference/cpu/kernels/kernel_table.hpp"
+#include "inference/cpu/kernels/vector_gemm.inc.hpp"
+
+namespace {
+
+using mizzen::inference::detail::cpu::conv_tile;
+using mizzen::inference::detail::cpu::depthwise_rows;
+using mizzen::inference::detail::cpu::depthwise_tile;
+using mizzen::inference::detail::cpu::winograd_in;
+using mizzen::inference::detail::cpu::winograd_out;
+using mizzen::inference::detail::cpu::winograd_result;
+
+// Rows x Vectors accumulators; Chains of them to hide the latency of FMA where the tile is small.
+template <int Rows, int Vectors>
+void convolve_tile(const conv_tile& t) {
+  constexpr int chains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
+  vec sum[chains][Rows][Vectors];
+  MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[u][r][v] = zero();
+    }
+  }
+  const float* w = t.weights;
+  for (std::size_t s = 0; s < t.taps; ++s) {
+    const float* x[Rows];
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      x[r] = t.x[static_cast<std::size_t>(r) * t.x_taps + s];
+    }
+    std::size_t k = 0;
+    if constexpr (chains > 1) {
+      for (; k + chains <= t.depth; k += chains) {
+        MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
+          MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+            const vec right = load(w + v * lanes);
+            MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+              sum[u][r][v] = fma(splat(x[r][k + u]), right, sum[u][r][v]);
+            }
+          }
+          w += Vectors * lanes;
+        }
+      }
+    }
+    for (; k < t.depth; ++k, w += Vectors * lanes) {
+      vec right[Vectors];
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(w + v * lanes);
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        const vec left = splat(x[r][k]);
+        MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+          sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
+        }
+      }
+    }
+  }
+  if constexpr (chains > 1) {
+    MIZZEN_UNROLL for (int u = 1; u < chains; ++u) {
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+          sum[0][r][v] = add(sum[0][r][v], sum[u][r][v]);
+        }
+      }
+    }
+  }
+
+  const mask last = first_lanes(t.columns - (Vectors - 1) * lanes);
+  const vec low = splat(t.low);
+  const vec high = splat(t.high);
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const bool partial = v == Vectors - 1 && t.columns % lanes != 0;
+    const auto read = [&](const float* p) { return partial ? load(p, last) : load(p); };
+    const vec bias = t.bias != nullptr ? read(t.bias + v * lanes) : zero();
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      float* const y = t.y + r * t.y_row + v * lanes;
+      vec x = add(sum[0][r][v], bias);
+      if (t.accumulate) x = add(x, read(y));
+      if (t.residual != nullptr) x = add(x, read(t.residual + r * t.y_row + v * lanes));
+      if (t.clamp) x = clamp(x, low, high);
+      if (partial) {
+        store(y, x, last);
+      } else {
+        store(y, x);
+      }
+    }
+  }
+}
+
+using conv_function = void (*)(const conv_tile&);
+
+struct conv_functions {
+  conv_function of[tile_rows + 1][tile_vectors + 1] = {};
+};
+
+template <int Rows>
+constexpr void fill_conv_functions(conv_functions& all) {
+  static_assert(tile_vectors == 2);
+  all.of[Rows][1] = convolve_tile<Rows, 1>;
+  all.of[Rows][2] = convolve_tile<Rows, 2>;
+  if constexpr (Rows > 1) fill_conv_functions<Rows - 1>(all);
+}
+
+constexpr conv_functions make_conv_functions() {
+  conv_functions all;
+  fill_conv_functions<tile_rows>(all);
+  return all;
+}
+
+constexpr conv_functions all_convs = make_conv_functions();
+
+void conv(const conv_tile& t) {
+  const std::size_t vectors = (t.columns + lanes - 1) / lanes;
+  all_convs.of[t.rows][vectors](t);
+}
+
+template <int Rows, int Vectors>
+inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
+  // Only the last vector of the channels is partial, and its block is one vector.
+  const bool partial = Vectors == 1 && t.channels - c < lanes;
+  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
+  vec sum[Rows][Vectors];
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const vec bias = t.bias != nullptr ? read(t.bias + c + v * lanes) : zero();
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) sum[r][v] = bias;
+  }
+  for (std::size_t k = 0; k < t.taps; ++k) {
+    const float* const x = t.x[k] + c;
+    const float* const w = t.weights[k] + c;
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      const vec weight = read(w + v * lanes);
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        sum[r][v] = fma(read(x + r * t.x_row + v * lanes), weight, sum[r][v]);
+      }
+    }
+  }
+  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      if (t.clamp) sum[r][v] = clamp(sum[r][v], splat(t.low), splat(t.high));
+      float* const y = t.y + r * t.y_row + static_cast<std::ptrdiff_t>(c) + v * lanes;
+      if (partial) {
+        store(y, sum[r][v], m);
+      } else {
+        store(y, sum[r][v]);
+      }
+    }
+  }
+}
+
+template <int Rows>
+void depthwise_pixels(const depthwise_tile& t) {
+  std::size_t c = 0;
+  for (; c + 2 * lanes <= t.channels; c += 2 * lanes) {
+    depthwise_block<Rows, 2>(t, c, first_lanes(lanes));
+  }
+  for (; c < t.channels; c += lanes) {
+    depthwise_block<Rows, 1>(t, c, first_lanes(t.channels - c));
+  }
+}
+
+void depthwise(const depthwise_tile& t) {
+  static_assert(depthwise_rows == 4);
+  constexpr void (*of[])(const depthwise_tile&) = {
+      nullptr, depthwise_pixels<1>, depthwise_pixels<2>, depthwise_pixels<3>, depthwise_pixels<4>};
+  of[t.rows](t);
+}
+
+// Interpolation at 0, infinity and plus and minus these: their powers stay near 1, which keeps the
+// rounding errors small.
+constexpr float winograd_a = 0.707106781F;  // sqrt(1/2)
+constexpr float winograd_b = 1.41421356F;   // sqrt(2)
+
+// One line of B^T d: six numbers from six.
+inline void winograd_input_line(const vec (&d)[winograd_in], vec (&v)[winograd_in]) {
+  const vec even_a = fma(splat(-2.0F), d[2], d[4]);
+  const vec odd_a = mul(splat(winograd_a), fma(splat(-2.0F), d[1], d[3]));
+  const vec even_b = fma(splat(-0.5F), d[2], d[4]);
+  const vec odd_b = mul(splat(winograd_b), fma(splat(-0.5F), d[1], d[3]));
+  v[0] = add(fma(splat(-2.5F), d[2], d[0]), d[4]);
+  v[1] = add(even_a, odd_a);
+  v[2] = sub(even_a, odd_a);
+  v[3] = add(even_b, odd_b);
+  v[4] = sub(even_b, odd_b);
+  v[5] = add(fma(splat(-2.5F), d[3], d[1]), d[5]);
+}
+
+void winograd_input(const float* const* x, std::size_t channels, float* v, std::size_t step) {
+  constexpr std::size_t n = winograd_in;
+  for (std::size_t c = 0; c < channels; c += lanes) {
+    const mask m = first_lanes(channels - c);
+    const bool partial = channels - c < lanes;
+    vec half[n][n];  // B^T d, by column of d
+    for (std::size_t j = 0; j < n; ++j) {
+      vec d[n];
+      MIZZEN_UNROLL for (std::size_t i = 0; i < n; ++i) {
+        const float* const from = x[i * n + j] + c;
+        d[i] = partial ? load(from, m) : load(from);
+      }
+      winograd_input_line(d, half[j]);
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      vec d[n];
+      vec line[n];
+      MIZZEN_UNROLL for (std::size_t j = 0; j < n; ++j) d[j] = half[j][i];
+      winograd_input_line(d, line);
+      MIZZEN_UNROLL for (std::size_t j = 0; j < n; ++j) {
+        float* const to = v + (i * n + j) * step + c;
+        if (partial) {
+          store(to, line[j], m);
+        } else {
+          store(to, line[j]);
+        }
+      }
+    }
+  }
+}
+
+// One line of A^T m: four numbers from six.
+inline void winograd_output_line(const vec (&m)[winograd_in], vec (&y)[winograd_out]) {
+  const vec even_a = add(m[1], m[2]);
+  const vec odd_a = mul(splat(winograd_a), sub(m[1], m[2]));
+  const vec even_b = add(m[3], m[4]);
+  const vec odd_b = mul(splat(winograd_b), sub(m[3], m[4]));
+  y[0] = add(add(m[0], even_a), even_b);
+  y[1] = add(odd_a, odd_b);
+  y[2] = fma(splat(2.0F), even_b, mul(splat(0.5F), even_a));
+  y[3] = add(fma(splat(2.0F), odd_b, mul(splat(0.5F), odd_a)), m[5]);
+}
+
+void winograd_output(const winograd_result& t) {
+  constexpr std::size_t n = winograd_in;
+  constexpr std::size_t o = winograd_out;
+  const vec low = splat(t.low);
+  const vec high = splat(t.high);
+  for (std::size_t c = 0; c < t.channels; c += lanes) {
+    const mask m = first_lanes(t.channels - c);
+    const bool partial = t.channels - c < lanes;
+    const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
+    const vec bias = t.bias != nullptr ? read(t.bias + c) : zero();
+    vec half[n][o];  // A^T m, by column of m
+    for (std::size_t j = 0; j < n; ++j) {
+      vec s[n];
+      MIZZEN_UNROLL for (std::size_t i = 0; i < n; ++i) {
+        s[i] = read(t.sums + (i * n + j) * t.step + c);
+      }
+      winograd_output_line(s, half[j]);
+    }
+    for (std::size_t i = 0; i < o; ++i) {
+      vec s[n];
+      vec y[o];
+      MIZZEN_UNROLL for (std::size_t j = 0; j < n; ++j) s[j] = half[j][i];
+      winograd_output_line(s, y);
+      for (std::size_t j = 0; j < o; ++j) {
+        float* const to = t.y[i * o + j];
+        if (to == nullptr) continue;
+        vec x = add(y[j], bias);
+        if (t.residual != nullptr) x = add(x, read(t.residual[i * o + j] + c));
+        if (t.clamp) x = clamp(x, low, high);
+        if (partial) {
+          store(to + c, x, m);
+        } else {
+          store(to + c, x);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace

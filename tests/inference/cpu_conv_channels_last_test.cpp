@@ -1,0 +1,175 @@
+#include "cpu_test.hpp"
+#include "inference/cpu/kernels/conv_channels_last.hpp"
+
+#include <cstddef>
+#include <vector>
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+MIZZEN_EVERY_ISA(channels_last_kernels);
+
+window_axis axis(std::size_t in, std::size_t kernel = 1, std::size_t stride = 1,
+                 std::size_t pad_begin = 0, std::size_t pad_end = 0, std::size_t dilation = 1) {
+  window_axis a;
+  a.in = in;
+  a.kernel = kernel;
+  a.stride = stride;
+  a.dilation = dilation;
+  a.pad_begin = pad_begin;
+  a.pad_end = pad_end;
+  a.out = (in + pad_begin + pad_end - dilation * (kernel - 1) - 1) / stride + 1;
+  return a;
+}
+
+struct conv_data {
+  explicit conv_data(const channels_last_shape& s)
+      : shape(s),
+        x(random_floats(s.batch * s.in_channels * s.window.in_size(), 1)),
+        weights(random_floats(s.out_channels * s.in_per_group() * s.window.taps(), 2)),
+        bias(random_floats(s.out_channels, 3)),
+        residual(random_floats(s.batch * s.out_channels * s.window.out_size(), 4)) {}
+  channels_last_shape shape;
+  std::vector<float> x, weights, bias, residual;
+};
+
+double sum_of(const conv_data& d, std::size_t n, const std::size_t (&o)[3], std::size_t m) {
+  const channels_last_shape& s = d.shape;
+  const auto& [depth, height, width] = s.window.axes;
+  const std::size_t first = m / s.out_per_group() * s.in_per_group();
+  double sum = 0;
+  for (std::size_t c = 0; c < s.in_per_group(); ++c) {
+    std::size_t tap = (m * s.in_per_group() + c) * s.window.taps();
+    for (std::size_t kd = 0; kd < depth.kernel; ++kd) {
+      for (std::size_t kh = 0; kh < height.kernel; ++kh) {
+        for (std::size_t kw = 0; kw < width.kernel; ++kw, ++tap) {
+          const std::ptrdiff_t id = depth.input(o[0], kd);
+          const std::ptrdiff_t ih = height.input(o[1], kh);
+          const std::ptrdiff_t iw = width.input(o[2], kw);
+          if (!depth.inside(id) || !height.inside(ih) || !width.inside(iw)) continue;
+          const std::size_t pixel = ((n * depth.in + static_cast<std::size_t>(id)) * height.in +
+                                     static_cast<std::size_t>(ih)) *
+                                        width.in +
+                                    static_cast<std::size_t>(iw);
+          sum += static_cast<double>(d.x[pixel * s.in_channels + first + c]) *
+                 static_cast<double>(d.weights[tap]);
+        }
+      }
+    }
+  }
+  return sum;
+}
+
+// clamp(conv + bias + residual, -1, 2) * 2, by the definition.
+std::vector<double> reference(const conv_data& d) {
+  const channels_last_shape& s = d.shape;
+  const auto& [depth, height, width] = s.window.axes;
+  std::vector<double> y;
+  for (std::size_t n = 0; n < s.batch; ++n) {
+    for (std::size_t od = 0; od < depth.out; ++od) {
+      for (std::size_t oh = 0; oh < height.out; ++oh) {
+        for (std::size_t ow = 0; ow < width.out; ++ow) {
+          for (std::size_t m = 0; m < s.out_channels; ++m) {
+            const double sum = sum_of(d, n, {od, oh, ow}, m) + static_cast<double>(d.bias[m]) +
+                               static_cast<double>(d.residual[y.size()]);
+            y.push_back(2 * std::clamp(sum, -1.0, 2.0));
+          }
+        }
+      }
+    }
+  }
+  return y;
+}
+
+std::vector<float> computed(const kernel_table& kernels, thread_pool& pool, const conv_data& d,
+                            conv_method method) {
+  const channels_last_weights weights(kernels, d.shape, method, d.weights.data());
+  std::vector<float> y(d.residual.size(), nan);
+  std::vector<float> scratch(conv_channels_last_scratch(kernels, d.shape, method, pool.size()),
+                             nan);
+  channels_last_epilogue epilogue;
+  epilogue.bias = d.bias.data();
+  epilogue.residual = d.residual.data();
+  epilogue.clamp = true;
+  epilogue.low = -1;
+  epilogue.high = 2;
+  epilogue.finish = [](const void*, std::size_t, float* run, std::size_t n) {
+    for (std::size_t i = 0; i < n; ++i) run[i] *= 2;
+  };
+  conv_channels_last(kernels, pool, d.shape, weights, d.x.data(), y.data(), epilogue,
+                     scratch.data());
+  return y;
+}
+
+channels_last_shape picture(std::size_t batch, std::size_t in, std::size_t out, window_axis h,
+                            window_axis w, std::size_t groups = 1) {
+  return {batch, in, out, groups, {{window_axis{}, h, w}}};
+}
+
+TEST_P(channels_last_kernels, direct) {
+  const channels_last_shape shapes[] = {
+      picture(1, 16, 32, axis(5), axis(7)),
+      picture(2, 3, 5, axis(6, 3, 1, 1, 1), axis(9, 3, 1, 1, 1)),
+      picture(1, 17, 40, axis(9, 3, 2, 1, 1), axis(11, 3, 2, 1, 0)),
+      picture(1, 8, 33, axis(12, 3, 1, 2, 2, 2), axis(10, 2, 3, 0, 1, 2)),
+      picture(1, 12, 8, axis(5, 3, 1, 1, 1), axis(6, 3, 1, 1, 1), 4),
+      picture(1, 300, 257, axis(3), axis(3)),
+      picture(1, 64, 48, axis(1), axis(1)),
+      picture(1, 1024, 96, axis(7, 1, 2), axis(9, 1, 2)),
+      picture(1, 4, 6, axis(3, 5, 1, 4, 4), axis(2, 7, 1, 6, 6)),
+      {1, 5, 7, 1, {{axis(4, 3, 1, 1, 1), axis(5, 3, 2, 1, 1), axis(6, 2, 1, 0, 1)}}},
+  };
+  for (const auto& s : shapes) {
+    const conv_data d(s);
+    expect_close(computed(kernels(), pool(), d, conv_method::direct), reference(d), 3e-5);
+  }
+}
+
+TEST_P(channels_last_kernels, lines_of_few_channels) {
+  const channels_last_shape shapes[] = {
+      picture(1, 3, 20, axis(15, 7, 2, 3, 3), axis(17, 7, 2, 3, 3)),
+      picture(2, 1, 16, axis(6, 3, 1, 1, 1), axis(9, 3, 1, 1, 1)),
+      picture(1, 4, 6, axis(3, 5, 1, 4, 4), axis(2, 7, 1, 6, 6)),
+      picture(1, 2, 3, axis(9, 3, 2, 0, 0, 2), axis(9, 2, 4, 0, 0)),
+      {2, 1, 16, 1, {{axis(4, 3, 1, 1, 1), axis(5, 3, 1, 1, 1), axis(6, 3, 1, 1, 1)}}},
+  };
+  for (const auto& s : shapes) {
+    const conv_data d(s);
+    EXPECT_EQ(conv_method_for(s), conv_method::lines);
+    expect_close(computed(kernels(), pool(), d, conv_method::lines), reference(d), 1e-5);
+  }
+}
+
+TEST_P(channels_last_kernels, depthwise) {
+  const channels_last_shape shapes[] = {
+      picture(1, 32, 32, axis(7, 3, 1, 1, 1), axis(9, 3, 1, 1, 1), 32),
+      picture(2, 19, 19, axis(8, 3, 2, 1, 1), axis(11, 3, 2, 1, 1), 19),
+      picture(1, 50, 50, axis(5, 5, 1, 2, 2), axis(2, 5, 1, 2, 2), 50),
+      picture(1, 3, 3, axis(9, 3, 1, 2, 2, 2), axis(4, 1), 3),
+      {1, 17, 17, 17, {{axis(3, 3, 1, 1, 1), axis(4, 3, 1, 1, 1), axis(6, 3, 1, 1, 1)}}},
+  };
+  for (const auto& s : shapes) {
+    const conv_data d(s);
+    EXPECT_EQ(conv_method_for(s), conv_method::depthwise);
+    expect_close(computed(kernels(), pool(), d, conv_method::depthwise), reference(d), 1e-5);
+  }
+}
+
+TEST_P(channels_last_kernels, winograd) {
+  const channels_last_shape shapes[] = {
+      picture(1, 16, 32, axis(12, 3, 1, 1, 1), axis(12, 3, 1, 1, 1)),
+      picture(2, 19, 37, axis(13, 3, 1, 1, 1), axis(15, 3, 1, 1, 1)),
+      picture(1, 24, 16, axis(14, 3), axis(40, 3, 1, 2, 0)),
+      picture(1, 64, 64, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)),
+      {1, 16, 17, 1, {{axis(5, 3, 1, 1, 1), axis(12, 3, 1, 1, 1), axis(12, 3, 1, 1, 1)}}},
+      {2, 16, 16, 1, {{axis(2, 3, 1, 2, 2), axis(11, 3, 1, 1, 1), axis(11, 3, 1, 1, 1)}}},
+  };
+  for (const auto& s : shapes) {
+    const conv_data d(s);
+    EXPECT_EQ(conv_method_for(s), conv_method::winograd);
+    expect_close(computed(kernels(), pool(), d, conv_method::winograd), reference(d), 1e-4);
+  }
+}
+
+}  // namespace
+}  // namespace mizzen::inference::detail::cpu

@@ -26,19 +26,23 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/conv_channels_last.cpp
   cpu/kernels/conv_depthwise.cpp
   cpu/kernels/conv_transpose.cpp
+  cpu/kernels/conv_transpose_channels_last.cpp
   cpu/kernels/conv_winograd.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
   cpu/kernels/kernel_table.cpp
   cpu/kernels/norm.cpp
+  cpu/kernels/picture_channels_last.cpp
   cpu/kernels/pool.cpp
   cpu/kernels/reduce.cpp
   cpu/ops/attention.cpp
   cpu/ops/binary.cpp
   cpu/ops/conv.cpp
+  cpu/ops/conv_channels_last.cpp
   cpu/ops/conv_transpose.cpp
   cpu/ops/matrix.cpp
   cpu/ops/normalisation.cpp
+  cpu/ops/picture_channels_last.cpp
   cpu/ops/pooling.cpp
   cpu/ops/post_ops.cpp
   cpu/ops/reduction.cpp

@@ -370,7 +370,9 @@ class importer {
     n.name = proto.name.empty() ? "" : s.prefix + std::string(proto.name);
     n.op_type = proto.op_type;
     n.domain = domain_of(proto.domain);
-    if (n.domain == "mizzen") invalid(subject + ".domain", "'mizzen' is reserved");
+    if (n.domain == "mizzen" || n.domain.starts_with("mizzen.")) {
+      invalid(subject + ".domain", "'mizzen' is reserved");
+    }
     for (std::size_t k = 0; k < proto.inputs.size(); ++k) {
       if (proto.inputs[k].empty()) {
         n.inputs.push_back(no_value);

@@ -1,5 +1,6 @@
 #include "inference/graph/shape_inference.hpp"
 
+#include "inference/graph/channels_last.hpp"
 #include "inference/graph/shape_rules.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -165,11 +166,28 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_mizzen_rules(rules);
     return rules;
   }();
-  if (!domain.empty() && domain != "com.microsoft" && domain != "mizzen") return nullptr;
-  const shape_rule_table& rules = domain.empty() ? table : domain == "mizzen" ? mizzen : microsoft;
-  const auto found = rules.find(op_type);
-  return found == rules.end() ? nullptr : &found->second;
+  const auto* rules = domain.empty() || domain == channels_last_domain ? &table
+                      : domain == "com.microsoft"                      ? &microsoft
+                      : domain == "mizzen"                             ? &mizzen
+                                                                       : nullptr;
+  if (rules == nullptr) return nullptr;
+  const auto found = rules->find(op_type);
+  return found == rules->end() ? nullptr : &found->second;
 }
+
+namespace {
+
+// Calls infer() with the channels of input 0 and output 0 where the rules expect them.
+void with_channels_second(std::span<const inferred> in, std::span<inferred> out,
+                          void (*infer)(infer_context&), const node& n) {
+  std::vector<inferred> moved(in.begin(), in.end());
+  if (auto& shape = moved[0].shape) shape = permuted(*shape, channels_to_second(shape->size()));
+  infer_context context(n, moved, out);
+  infer(context);
+  if (auto& shape = out[0].shape) shape = permuted(*shape, channels_to_last(shape->size()));
+}
+
+}  // namespace
 
 std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
                                     std::span<inferred> out) {
@@ -191,7 +209,11 @@ std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
     }
   }
   try {
-    rule->infer(context);
+    if (n.domain == channels_last_domain) {
+      with_channels_second(in, out, rule->infer, n);
+    } else {
+      rule->infer(context);
+    }
   } catch (const error& e) {
     if (e.subject() == describe(n)) throw;
     throw error(e.code(), describe(n) + " " + e.subject(), e.message());

@@ -54,6 +54,10 @@ bool fold_into_conv(graph& g, pass_context& context);
 // kernel takes them.
 bool fuse_post_ops(graph& g, pass_context& context);
 
+// Convolutions, and what stands between them, take pictures whose channels lie last. Other passes
+// do not look for what this one makes: it comes after them.
+bool assign_layout(graph& g, pass_context& context);
+
 // Nodes whose outputs nobody uses, and the outputs nobody uses of those that stay.
 bool remove_dead_code(graph& g, pass_context& context);
 

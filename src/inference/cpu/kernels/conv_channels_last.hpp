@@ -85,4 +85,29 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
                         const float* x, float* y, const channels_last_epilogue& epilogue,
                         float* scratch);
 
+// The transposed convolution: shape is that of the convolution from y to x, so that x is [batch,
+// out depth, out height, out width, out_channels] of it and y the picture it goes over; groups
+// is 1. Weights are [channels of x, channels of y, kernel depth, kernel height, kernel width].
+class conv_transpose_weights {
+ public:
+  conv_transpose_weights(const kernel_table& kernels, const channels_last_shape& shape,
+                         const float* weights);
+  // Of one tap: [channels of x][columns], from a channel of y on that begins a panel.
+  const float* panel(std::size_t tap, std::size_t first_column) const noexcept {
+    return data_.data() + depth_ * (tap * row_ + first_column);
+  }
+
+ private:
+  std::size_t depth_;
+  std::size_t row_;
+  aligned_floats data_;
+};
+
+// y = transposed convolution of x, plus bias [channels of y] where it is not null. Allocates
+// nothing.
+void conv_transpose_channels_last(const kernel_table& kernels, thread_pool& pool,
+                                  const channels_last_shape& shape,
+                                  const conv_transpose_weights& weights, const float* x,
+                                  const float* bias, float* y);
+
 }  // namespace mizzen::inference::detail::cpu

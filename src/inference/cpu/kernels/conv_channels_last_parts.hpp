@@ -2,14 +2,12 @@
 #pragma once
 
 #include "inference/cpu/kernels/conv_channels_last.hpp"
+#include "inference/cpu/kernels/divide_up.hpp"
 
 #include <algorithm>
 #include <cstddef>
 
 namespace mizzen::inference::detail::cpu {
-
-constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-constexpr std::size_t round_up(std::size_t a, std::size_t b) { return divide_up(a, b) * b; }
 
 // Rows of a tile, so that `rows` are cut into as few tiles as possible, of about equal height.
 inline std::size_t balanced_tile(const kernel_table& kernels, std::size_t rows) {

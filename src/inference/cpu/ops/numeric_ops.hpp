@@ -13,9 +13,11 @@ namespace mizzen::inference::detail {
 void register_attention_ops(op_registry& registry);
 void register_binary_ops(op_registry& registry);
 void register_conv_ops(op_registry& registry);
+void register_conv_channels_last_ops(op_registry& registry);
 void register_conv_transpose_ops(op_registry& registry);
 void register_matrix_ops(op_registry& registry);
 void register_normalisation_ops(op_registry& registry);
+void register_picture_channels_last_ops(op_registry& registry);
 void register_pooling_ops(op_registry& registry);
 void register_reduction_ops(op_registry& registry);
 void register_unary_ops(op_registry& registry);

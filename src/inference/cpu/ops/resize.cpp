@@ -92,25 +92,37 @@ class nearest_kernel final : public kernel {
         table[d][i] = nearest(rounding_, x, in.shape[d]) * strides[d];
       }
     }
-    const auto row = static_cast<std::size_t>(out.shape[rank - 1]);
+    if (out.count == 0) return;
+    // Dimensions at the end that stay as they are (the channels, where they lie last) are copied in
+    // one piece.
+    std::size_t moved = rank;
+    const auto stays = [&](std::size_t d) {
+      for (std::int64_t i = 0; i < out.shape[d]; ++i) {
+        if (table[d][i] != i * strides[d]) return false;
+      }
+      return in.shape[d] == out.shape[d];
+    };
+    while (moved > 1 && stays(moved - 1)) --moved;
+    const auto row = static_cast<std::size_t>(out.shape[moved - 1]);
+    const std::size_t piece = static_cast<std::size_t>(strides[moved - 1]) * element_size_;
     const auto* source = in.as<const std::byte>();
     auto* target = out.as<std::byte>();
-    c.pool.parallel_for(out.count / row, grain_for(row * element_size_ * 4),
-                        [&](std::size_t begin, std::size_t end) {
-                          for (std::size_t r = begin; r < end; ++r) {
-                            auto rest = static_cast<std::int64_t>(r);
-                            std::int64_t base = 0;
-                            for (std::size_t d = rank - 1; d-- > 0;) {
-                              base += table[d][rest % out.shape[d]];
-                              rest /= out.shape[d];
-                            }
-                            for (std::size_t i = 0; i < row; ++i) {
-                              const auto from = static_cast<std::size_t>(base + table[rank - 1][i]);
-                              std::memcpy(target + (r * row + i) * element_size_,
-                                          source + from * element_size_, element_size_);
-                            }
-                          }
-                        });
+    const std::size_t rows = out.count * element_size_ / piece / row;
+    c.pool.parallel_for(
+        rows, grain_for(row * (piece + 12)), [&](std::size_t begin, std::size_t end) {
+          for (std::size_t r = begin; r < end; ++r) {
+            auto rest = static_cast<std::int64_t>(r);
+            std::int64_t base = 0;
+            for (std::size_t d = moved - 1; d-- > 0;) {
+              base += table[d][rest % out.shape[d]];
+              rest /= out.shape[d];
+            }
+            for (std::size_t i = 0; i < row; ++i) {
+              const auto from = static_cast<std::size_t>(base + table[moved - 1][i]);
+              std::memcpy(target + (r * row + i) * piece, source + from * element_size_, piece);
+            }
+          }
+        });
   }
 
  private:

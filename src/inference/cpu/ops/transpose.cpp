@@ -7,8 +7,10 @@ namespace {
 
 class transpose_kernel final : public kernel {
  public:
-  transpose_kernel(std::vector<std::int64_t> perm, std::size_t element_size)
-      : perm_(std::move(perm)), element_size_(element_size) {}
+  transpose_kernel(std::vector<std::int64_t> perm, bool is_view, std::size_t element_size)
+      : perm_(std::move(perm)), is_view_(is_view), element_size_(element_size) {}
+
+  bool is_view() const override { return is_view_; }
 
   void run(const run_context& c) const override {
     const auto in = c.inputs[0].shape;
@@ -24,6 +26,7 @@ class transpose_kernel final : public kernel {
 
  private:
   std::vector<std::int64_t> perm_;  // empty: reversed
+  bool is_view_;
   std::size_t element_size_;
 };
 
@@ -73,8 +76,22 @@ class depth_space_kernel final : public kernel {
   std::size_t element_size_;
 };
 
+// True if only dimensions of size 1 change their place among the others.
+bool keeps_order(const compile_context& c, const std::vector<std::int64_t>& perm) {
+  const auto& shape = c.input(0).shape;
+  if (!shape || perm.size() != shape->size()) return false;
+  std::int64_t before = -1;
+  for (const std::int64_t p : perm) {
+    if ((*shape)[static_cast<std::size_t>(p)] == 1) continue;
+    if (p < before) return false;
+    before = p;
+  }
+  return true;
+}
+
 std::unique_ptr<kernel> compile_transpose(const compile_context& c) {
-  return std::make_unique<transpose_kernel>(c.n.attributes.get_ints("perm"), movable_size(c));
+  const auto perm = c.n.attributes.get_ints("perm");
+  return std::make_unique<transpose_kernel>(perm, keeps_order(c, perm), movable_size(c));
 }
 
 std::unique_ptr<kernel> compile_depth_space(const compile_context& c) {

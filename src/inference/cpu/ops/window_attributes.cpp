@@ -4,10 +4,11 @@
 
 namespace mizzen::inference::detail {
 
-window_attributes::window_attributes(const compile_context& c, std::size_t spatial) {
-  if (spatial < 1 || spatial > 2) {
-    c.unsupported("has kernels for one and two spatial dimensions, not for " +
-                  std::to_string(spatial));
+window_attributes::window_attributes(const compile_context& c, std::size_t spatial,
+                                     std::size_t most) {
+  if (spatial < 1 || spatial > most) {
+    c.unsupported("has kernels for one to " + std::to_string(most) +
+                  " spatial dimensions, not for " + std::to_string(spatial));
   }
   const attribute_map& a = c.n.attributes;
   kernel = a.get_ints("kernel_shape");
@@ -30,31 +31,45 @@ window_attributes::window_attributes(const compile_context& c, std::size_t spati
   if (automatic == "SAME_LOWER") pad = padding::same_lower;
 }
 
+cpu::window_axis window_attributes::axis(std::size_t i, std::int64_t in, std::int64_t out,
+                                         std::span<const std::int64_t> weights_kernel) const {
+  cpu::window_axis w;
+  w.in = static_cast<std::size_t>(in);
+  w.out = static_cast<std::size_t>(out);
+  w.kernel = static_cast<std::size_t>(kernel.empty() ? weights_kernel[i] : kernel[i]);
+  w.stride = static_cast<std::size_t>(strides[i]);
+  w.dilation = static_cast<std::size_t>(dilations[i]);
+  if (pad == padding::given) {
+    w.pad_begin = static_cast<std::size_t>(pads[i]);
+    w.pad_end = static_cast<std::size_t>(pads[i + strides.size()]);
+  } else if (pad != padding::none && w.out != 0) {
+    const std::size_t reach = (w.out - 1) * w.stride + (w.kernel - 1) * w.dilation + 1;
+    const std::size_t total = reach > w.in ? reach - w.in : 0;
+    w.pad_begin = pad == padding::same_upper ? total / 2 : total - total / 2;
+    w.pad_end = total - w.pad_begin;
+  }
+  return w;
+}
+
 cpu::window_2d window_attributes::over(std::span<const std::int64_t> input,
                                        std::span<const std::int64_t> output,
                                        std::span<const std::int64_t> weights_kernel) const {
-  const std::size_t spatial = strides.size();
-  const auto axis = [&](std::size_t i) {
-    cpu::window_axis w;
-    w.in = static_cast<std::size_t>(input[i + 2]);
-    w.out = static_cast<std::size_t>(output[i + 2]);
-    w.kernel = static_cast<std::size_t>(kernel.empty() ? weights_kernel[i] : kernel[i]);
-    w.stride = static_cast<std::size_t>(strides[i]);
-    w.dilation = static_cast<std::size_t>(dilations[i]);
-    if (pad == padding::given) {
-      w.pad_begin = static_cast<std::size_t>(pads[i]);
-      w.pad_end = static_cast<std::size_t>(pads[i + spatial]);
-    } else if (pad != padding::none && w.out != 0) {
-      const std::size_t reach = (w.out - 1) * w.stride + (w.kernel - 1) * w.dilation + 1;
-      const std::size_t total = reach > w.in ? reach - w.in : 0;
-      w.pad_begin = pad == padding::same_upper ? total / 2 : total - total / 2;
-      w.pad_end = total - w.pad_begin;
-    }
-    return w;
+  const auto at = [&](std::size_t i) {
+    return axis(i, input[i + 2], output[i + 2], weights_kernel);
   };
   // One dimension is a picture one line high.
-  if (spatial == 1) return {cpu::window_axis{}, axis(0)};
-  return {axis(0), axis(1)};
+  if (strides.size() == 1) return {cpu::window_axis{}, at(0)};
+  return {at(0), at(1)};
+}
+
+cpu::window_3d window_attributes::over_channels_last(
+    std::span<const std::int64_t> input, std::span<const std::int64_t> output,
+    std::span<const std::int64_t> weights_kernel) const {
+  cpu::window_3d w;
+  for (std::size_t i = 0; i < strides.size(); ++i) {
+    w.axes[3 - strides.size() + i] = axis(i, input[i + 1], output[i + 1], weights_kernel);
+  }
+  return w;
 }
 
 }  // namespace mizzen::inference::detail

@@ -14,17 +14,26 @@ namespace mizzen::inference::detail {
 struct window_attributes {
   enum class padding { given, none, same_upper, same_lower };
 
-  // spatial: dimensions behind batch and channel. Throws error(unimplemented) naming the node for
-  // more than two.
-  window_attributes(const compile_context& context, std::size_t spatial);
+  // spatial: dimensions beside batch and channel. Throws error(unimplemented) naming the node for
+  // more than `most`.
+  window_attributes(const compile_context& context, std::size_t spatial, std::size_t most = 2);
 
   // The window over an input [N, C, ...] that gives such an output. kernel: its sizes where the
   // attribute is absent (the weights').
   cpu::window_2d over(std::span<const std::int64_t> input, std::span<const std::int64_t> output,
                       std::span<const std::int64_t> kernel = {}) const;
 
+  // The same over an input [N, ..., C] of up to three spatial dimensions.
+  cpu::window_3d over_channels_last(std::span<const std::int64_t> input,
+                                    std::span<const std::int64_t> output,
+                                    std::span<const std::int64_t> kernel = {}) const;
+
   std::vector<std::int64_t> kernel, strides, dilations, pads;
   padding pad = padding::given;
+
+ private:
+  cpu::window_axis axis(std::size_t i, std::int64_t in, std::int64_t out,
+                        std::span<const std::int64_t> weights_kernel) const;
 };
 
 }  // namespace mizzen::inference::detail

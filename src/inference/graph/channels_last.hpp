@@ -1,0 +1,43 @@
+// Operators over pictures whose channels lie last. A pass writes a part of the graph in them, in
+// which every value has the shape [N, ..., C] in place of [N, C, ...]; see
+// passes/assign_layout.cpp.
+#pragma once
+
+#include "inference/graph/ir.hpp"
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace mizzen::inference::detail {
+
+// Conv, ConvTranspose, MaxPool, AveragePool, GlobalMaxPool, GlobalAveragePool and
+// InstanceNormalization as ONNX has them, but that input 0 and output 0 have their channels last.
+inline constexpr std::string_view channels_last_domain = "mizzen.channels_last";
+
+// The perm of a Transpose of so many dimensions that moves the channels to the end, and back.
+inline std::vector<std::int64_t> channels_to_last(std::size_t rank) {
+  std::vector<std::int64_t> perm{0};
+  for (std::size_t i = 2; i < rank; ++i) perm.push_back(static_cast<std::int64_t>(i));
+  perm.push_back(1);
+  return perm;
+}
+inline std::vector<std::int64_t> channels_to_second(std::size_t rank) {
+  std::vector<std::int64_t> perm{0, static_cast<std::int64_t>(rank) - 1};
+  for (std::size_t i = 1; i + 1 < rank; ++i) perm.push_back(static_cast<std::int64_t>(i));
+  return perm;
+}
+
+inline dims permuted(const dims& shape, const std::vector<std::int64_t>& perm) {
+  dims result;
+  for (const std::int64_t i : perm) result.push_back(shape[static_cast<std::size_t>(i)]);
+  return result;
+}
+
+// Whether a ConvTranspose says its pads itself, not by the shape of its output.
+inline bool pads_are_given(const node& n) {
+  return n.attributes.get_string("auto_pad", "NOTSET") == "NOTSET" &&
+         !n.attributes.has("output_shape");
+}
+
+}  // namespace mizzen::inference::detail

@@ -61,7 +61,7 @@ bool is_float_constant(const graph& g, value_id v) {
 
 class layout_pass {
  public:
-  layout_pass(graph& g, pass_context& context) : g_(g), context_(context) {}
+  explicit layout_pass(graph& g) : g_(g) {}
 
   bool run() {
     if (std::none_of(g_.nodes.begin(), g_.nodes.end(), [&](const node& n) { return begins(n); })) {
@@ -272,13 +272,12 @@ class layout_pass {
   }
 
   graph& g_;
-  pass_context& context_;
   std::vector<value_id> last_;  // by value: its twin
   std::vector<bool> made_;      // by value: whether it exists itself
 };
 
 }  // namespace
 
-bool assign_layout(graph& g, pass_context& context) { return layout_pass(g, context).run(); }
+bool assign_layout(graph& g, pass_context& /*context*/) { return layout_pass(g).run(); }
 
 }  // namespace mizzen::inference::detail

@@ -139,8 +139,8 @@ class addresses {
   std::size_t taps_;
 };
 
-// Pixels at this distance, in floats, have their channels in the same set of an L1 cache, which
-// holds fewer lines than a tile has rows: they are copied together first.
+// Adjacent pixels at a multiple of this distance, in floats, have their channels in the same set of
+// an L1 cache, which holds fewer lines than a tile has rows: they are copied together first.
 constexpr std::size_t cache_alias = 1024;
 
 // How the output is cut. Tasks are for threads; within one, a block of pixels is made ready at a
@@ -176,7 +176,8 @@ task_grid cut(const kernel_table& kernels, const channels_last_shape& s, std::si
 struct block_layout {
   block_layout(const kernel_table& kernels, const channels_last_shape& s, std::size_t taps,
                std::size_t pixel_step)
-      : depth(s.in_per_group() * s.window.taps()), copied(pixel_step % cache_alias == 0) {
+      : depth(s.in_per_group() * s.window.taps()),
+        copied(pixel_step * s.window.width().stride % cache_alias == 0) {
     const auto tile = static_cast<std::size_t>(kernels.tile_rows);
     // With small weights one tile after the other: its pixels stay in L1.
     const std::size_t most = depth * s.out_per_group() <= small_weights ? 0 : small_weights / depth;

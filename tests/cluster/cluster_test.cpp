@@ -48,7 +48,8 @@ TEST_F(cluster_test, jobs_complete_on_fake_nodes) {
   cluster().kubectl({"wait", "--for=condition=Complete", "--timeout=60s", "-n", ns(), "job/hello"});
 }
 
-// A node without one is found dead by the controllers every 50 seconds, and its pods are not ready then.
+// A node without one is found dead by the controllers every 50 seconds, and its pods are not ready
+// then.
 TEST_F(cluster_test, fake_nodes_keep_their_leases) {
   for (const auto* node : {"fake-0", "fake-1", "fake-gpu", "fake-tainted"}) {
     cluster().kubectl({"wait", "--for=jsonpath={.spec.leaseDurationSeconds}=40", "--timeout=60s",

@@ -11,8 +11,8 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <string>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace mizzen::inference::detail {

@@ -171,5 +171,61 @@ TEST_P(channels_last_kernels, winograd) {
   }
 }
 
+// By the definition: every pixel of x adds its window to y.
+std::vector<double> transposed_reference(const channels_last_shape& s, const std::vector<float>& x,
+                                         const std::vector<float>& weights,
+                                         const std::vector<float>& bias) {
+  const auto& [depth, height, width] = s.window.axes;
+  std::vector<double> y(s.batch * s.window.in_size() * s.in_channels);
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] = static_cast<double>(bias[i % s.in_channels]);
+  std::size_t pixel = 0;
+  for (std::size_t n = 0; n < s.batch; ++n) {
+    for (std::size_t od = 0; od < depth.out; ++od) {
+      for (std::size_t oh = 0; oh < height.out; ++oh) {
+        for (std::size_t ow = 0; ow < width.out; ++ow, ++pixel) {
+          for (std::size_t t = 0; t < s.window.taps(); ++t) {
+            const std::ptrdiff_t id = depth.input(od, t / width.kernel / height.kernel);
+            const std::ptrdiff_t ih = height.input(oh, t / width.kernel % height.kernel);
+            const std::ptrdiff_t iw = width.input(ow, t % width.kernel);
+            if (!depth.inside(id) || !height.inside(ih) || !width.inside(iw)) continue;
+            const std::size_t to = ((n * depth.in + static_cast<std::size_t>(id)) * height.in +
+                                    static_cast<std::size_t>(ih)) *
+                                       width.in +
+                                   static_cast<std::size_t>(iw);
+            for (std::size_t o = 0; o < s.out_channels; ++o) {
+              for (std::size_t c = 0; c < s.in_channels; ++c) {
+                y[to * s.in_channels + c] +=
+                    static_cast<double>(x[pixel * s.out_channels + o]) *
+                    static_cast<double>(weights[(o * s.in_channels + c) * s.window.taps() + t]);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  return y;
+}
+
+TEST_P(channels_last_kernels, transposed) {
+  const channels_last_shape shapes[] = {
+      picture(2, 24, 20, axis(10, 2, 2), axis(14, 2, 2)),
+      picture(1, 1, 24, axis(12, 2, 2), axis(34, 2, 2)),
+      picture(1, 3, 5, axis(11, 2, 2), axis(9, 2, 2)),  // a line and a column are left over
+      picture(1, 40, 7, axis(9, 3, 2, 1, 1), axis(11, 3, 2, 1, 1)),
+      picture(1, 5, 6, axis(8, 3, 1, 1, 1), axis(9, 4, 3, 0, 2, 2)),
+      {1, 17, 19, 1, {{axis(4, 2, 2), axis(6, 2, 2), axis(8, 2, 2)}}},
+  };
+  for (const auto& s : shapes) {
+    const auto x = random_floats(s.batch * s.out_channels * s.window.out_size(), 1);
+    const auto w = random_floats(s.out_channels * s.in_channels * s.window.taps(), 2);
+    const auto bias = random_floats(s.in_channels, 3);
+    const conv_transpose_weights weights(kernels(), s, w.data());
+    std::vector<float> y(s.batch * s.in_channels * s.window.in_size(), nan);
+    conv_transpose_channels_last(kernels(), pool(), s, weights, x.data(), bias.data(), y.data());
+    expect_close(y, transposed_reference(s, x, w, bias), 1e-5);
+  }
+}
+
 }  // namespace
 }  // namespace mizzen::inference::detail::cpu

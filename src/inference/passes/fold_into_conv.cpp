@@ -1,5 +1,6 @@
 #include "inference/passes/passes.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <optional>
 #include <vector>
@@ -71,19 +72,30 @@ std::optional<channel_affine> affine_of(const graph& g, const node& n, value_id 
   return result;
 }
 
+// Where the output channels stand among the dimensions of a convolution's weights, if a factor can
+// go into them.
+std::optional<std::size_t> channel_axis(const node& n) {
+  if (n.op_type == "Conv") return 0;
+  if (n.op_type == "ConvTranspose" && n.attributes.get_int("group", 1) == 1) return 1;
+  return std::nullopt;
+}
+
 void apply(graph& g, node& conv, const channel_affine& affine) {
   const tensor& weights = *g.values[conv.inputs[1]].constant;
   const std::size_t channels = affine.scale.size();
-  const std::size_t each = channels == 0 ? 0 : weights.size() / channels;
+  const std::size_t outer =
+      *channel_axis(conv) == 0 ? 1 : static_cast<std::size_t>(weights.shape()[0]);
+  const std::size_t each =
+      channels == 0 ? 0 : weights.size() / channels / std::max<std::size_t>(outer, 1);
   tensor new_weights = weights.clone();
   tensor new_bias(element_type::float32, {static_cast<std::int64_t>(channels)});
   const auto w = new_weights.data<float>();
   const auto b = new_bias.data<float>();
   const bool had_bias = conv.inputs.size() > 2;
+  for (std::size_t i = 0; i < w.size(); ++i) {
+    w[i] = static_cast<float>(static_cast<double>(w[i]) * affine.scale[i / each % channels]);
+  }
   for (std::size_t c = 0; c < channels; ++c) {
-    for (std::size_t i = c * each; i < (c + 1) * each; ++i) {
-      w[i] = static_cast<float>(static_cast<double>(w[i]) * affine.scale[c]);
-    }
     const double bias =
         had_bias ? static_cast<double>(g.values[conv.inputs[2]].constant->data<float>()[c]) : 0.0;
     b[c] = static_cast<float>(bias * affine.scale[c] + affine.shift[c]);
@@ -110,11 +122,13 @@ bool fold_into_conv(graph& g, pass_context& /*context*/) {
   bool changed = false;
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     node& conv = g.nodes[i];
-    if (conv.op_type != "Conv" || !conv.domain.empty() || !conv.post_ops.empty()) continue;
+    if (!conv.domain.empty() || !conv.post_ops.empty()) continue;
+    const auto axis = channel_axis(conv);
+    if (!axis) continue;
     const tensor* weights = float_constant(g, conv.inputs[1]);
     if (weights == nullptr) continue;
     if (conv.inputs.size() > 2 && float_constant(g, conv.inputs[2]) == nullptr) continue;
-    const auto channels = static_cast<std::size_t>(weights->shape()[0]);
+    const auto channels = static_cast<std::size_t>(weights->shape()[*axis]);
     // Follows the chain behind the convolution as long as it folds.
     for (;;) {
       const value_id out = conv.outputs[0];

@@ -140,6 +140,17 @@ std::optional<candidate> as_post_op(const graph& g, const row_history& history, 
   return std::nullopt;
 }
 
+// Two scales after each other are one.
+void append(std::vector<post_op>& ops, const post_op& op) {
+  if (op.kind == post_op_kind::scale && !ops.empty() && ops.back().kind == post_op_kind::scale) {
+    post_op& last = ops.back();
+    last.beta = op.alpha * last.beta + op.beta;
+    last.alpha *= op.alpha;
+    return;
+  }
+  ops.push_back(op);
+}
+
 bool computes_much(const node& n) {
   return n.op_type == "Conv" || n.op_type == "Gemm" || n.op_type == "MatMul" ||
          n.op_type == "ConvTranspose";
@@ -182,7 +193,7 @@ bool fuse_post_ops(graph& g, pass_context& context) {
       best->op.input = static_cast<int>(fused.inputs.size());
       fused.inputs.push_back(best->operand);
     }
-    fused.post_ops.push_back(best->op);
+    append(fused.post_ops, best->op);
     fused.outputs = n.outputs;
     producer[fused.outputs[0]] = i;
     n = std::move(fused);

@@ -47,7 +47,7 @@ bool recognise_patterns(graph& g, pass_context& context);
 bool fuse_attention(graph& g, pass_context& context);
 
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
-// before them.
+// or ConvTranspose before them.
 bool fold_into_conv(graph& g, pass_context& context);
 
 // Element-wise nodes become post-ops of the Conv, Gemm or MatMul before them, where the device's

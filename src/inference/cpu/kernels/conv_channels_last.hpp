@@ -90,14 +90,22 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
 // is 1. Weights are [channels of x, channels of y, kernel depth, kernel height, kernel width].
 class conv_transpose_weights {
  public:
+  // Of shape, the channels and what is known of the window without its sizes are used.
   conv_transpose_weights(const kernel_table& kernels, const channels_last_shape& shape,
                          const float* weights);
-  // Of one tap: [channels of x][columns], from a channel of y on that begins a panel.
+
+  // True if every pixel of x makes a block of y of its own. The taps of a line lie side by side in
+  // y then, and are one tap of so many more columns.
+  bool apart() const noexcept { return apart_; }
+  std::size_t columns() const noexcept { return columns_; }
+  // Of one tap: [channels of x][columns], from a column on that begins a panel.
   const float* panel(std::size_t tap, std::size_t first_column) const noexcept {
     return data_.data() + depth_ * (tap * row_ + first_column);
   }
 
  private:
+  bool apart_;
+  std::size_t columns_;
   std::size_t depth_;
   std::size_t row_;
   aligned_floats data_;

@@ -115,7 +115,7 @@ value_info merged(value_info declared, const graph& g, const value& v) {
     const std::int64_t d = (*v.shape)[i];
     if (d >= 0) {
       (*declared.shape)[i] = d;
-    } else if (d != unknown_dim && (*declared.shape)[i].symbol.empty() &&
+    } else if (g.has_name(d) && (*declared.shape)[i].symbol.empty() &&
                !(*declared.shape)[i].fixed()) {
       (*declared.shape)[i] = g.dimension_text(d);
     }

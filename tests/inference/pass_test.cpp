@@ -1,61 +1,14 @@
 // Each pass: what it makes of a small graph, and that the results stay the same.
-#include <mizzen/inference.hpp>
+#include "optimised.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
 
 namespace mizzen::inference {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-constexpr auto f32 = element_type::float32;
-
-// Numbers in [-1, 1) that look random and are the same each time.
-tensor noise(shape_type shape, std::uint32_t seed = 1) {
-  tensor t(f32, std::move(shape));
-  for (float& v : t.data<float>()) {
-    seed = seed * 1664525U + 1013904223U;
-    v = static_cast<float>(seed >> 8) / static_cast<float>(1U << 23) - 1.0F;
-  }
-  return t;
-}
-
-tensor positive(shape_type shape) {
-  tensor t = noise(std::move(shape), 7);
-  for (float& v : t.data<float>()) v = 0.5F + v * v;
-  return t;
-}
-
-tensor number(float v) { return tensor::scalar(v); }
-
-// Runs the model with and without passes on an input "x", expects the same output "y", and returns
-// the graph that the passes left.
-std::string optimised(const model_builder& model, const tensor& x) {
-  const auto bytes = model.bytes();
-  const auto plain = session::load(bytes, {.optimize = false});
-  const auto fast = session::load(bytes);
-  const auto expected = plain.run({{"x", x}});
-  const auto actual = fast.run({{"x", x}});
-  const auto a = actual.at("y").data<float>();
-  const auto b = expected.at("y").data<float>();
-  EXPECT_EQ(actual.at("y").shape(), expected.at("y").shape());
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    EXPECT_NEAR(a[i], b[i], 1e-5F * std::max(1.0F, std::abs(b[i]))) << "element " << i;
-    if (::testing::Test::HasFailure()) break;
-  }
-  return fast.dump_graph();
-}
-
-std::size_t node_count(const std::string& graph) {
-  // Every line but inputs, outputs is a node.
-  return static_cast<std::size_t>(std::count(graph.begin(), graph.end(), '\n')) - 2;
-}
 
 TEST(passes, fold_constants) {
   model_builder m;

@@ -140,10 +140,13 @@ value_id graph::add_value(value v) {
   return static_cast<value_id>(values.size() - 1);
 }
 
+bool graph::has_name(std::int64_t dimension) const noexcept {
+  return dimension < unknown_dim && static_cast<std::size_t>(-2 - dimension) < symbols.size();
+}
+
 std::string graph::dimension_text(std::int64_t dimension) const {
   if (dimension >= 0) return std::to_string(dimension);
-  const auto index = static_cast<std::size_t>(-2 - dimension);
-  return dimension == unknown_dim || index >= symbols.size() ? "?" : symbols[index];
+  return has_name(dimension) ? symbols[static_cast<std::size_t>(-2 - dimension)] : "?";
 }
 
 graph_index::graph_index(const graph& g)

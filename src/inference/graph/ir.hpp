@@ -20,8 +20,9 @@ struct graph;
 
 using inference::to_string;
 
-// Dimensions of a value. A number ≥ 0 is known; a negative one is a symbol: unknown_dim for an
-// anonymous one, others for a name (graph::symbols). At run time all are known.
+// Dimensions of a value. A number ≥ 0 is known; a negative one is a symbol. Equal symbols are equal
+// numbers, but for unknown_dim, which tells nothing; some have a name (graph::symbols). At run time
+// all dimensions are known.
 using dims = std::vector<std::int64_t>;
 inline constexpr std::int64_t unknown_dim = -1;
 
@@ -135,13 +136,15 @@ struct graph {
   std::vector<value_id> inputs;
   std::vector<value_id> outputs;
   std::vector<std::string> symbols;  // name of dimension -2 - i
+  std::int64_t nameless = 0;         // how many symbols without a name follow those
   // In a subgraph, which stands in an attribute of a node, the last inputs are values of the graph
   // around it: for each its index into that node's inputs.
   std::vector<std::size_t> captures;
 
   std::size_t formal_inputs() const noexcept { return inputs.size() - captures.size(); }
   value_id add_value(value v);
-  std::string dimension_text(std::int64_t dimension) const;
+  bool has_name(std::int64_t dimension) const noexcept;
+  std::string dimension_text(std::int64_t dimension) const;  // "?" for one without a name
 };
 
 // Who makes and who uses each value; index into graph::nodes. Valid until the graph changes.

@@ -239,7 +239,26 @@ std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
   return missed;
 }
 
+namespace {
+
+// Gives each dimension that nothing is known of a symbol of its own, so that it can be told where
+// the same one comes again. A value keeps those it has from before.
+void name_unknown(graph& g, dims& shape, const std::optional<dims>& before) {
+  const bool same_rank = before && before->size() == shape.size();
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    if (shape[i] != unknown_dim) continue;
+    const bool had_one = same_rank && (*before)[i] < unknown_dim && !g.has_name((*before)[i]);
+    shape[i] =
+        had_one ? (*before)[i] : -2 - static_cast<std::int64_t>(g.symbols.size()) - g.nameless++;
+  }
+}
+
+}  // namespace
+
 void infer_graph(graph& g) {
+  for (const value_id v : g.inputs) {
+    if (auto& shape = g.values[v].shape) name_unknown(g, *shape, std::nullopt);
+  }
   for (value& v : g.values) {
     if (v.constant) {
       v.type = v.constant->type();
@@ -262,6 +281,7 @@ void infer_graph(graph& g) {
       value& v = g.values[n.outputs[i]];
       v.type = out[i].type;
       v.kind = out[i].kind;
+      if (out[i].shape) name_unknown(g, *out[i].shape, v.shape);
       v.shape = std::move(out[i].shape);
     }
   }

@@ -48,13 +48,17 @@ window window_of(infer_context& c, std::size_t spatial, std::vector<std::int64_t
 
 std::int64_t window_output(infer_context& c, const window& w, std::size_t i, std::int64_t in,
                            bool ceil) {
-  if (in < 0 || w.kernel[i] < 0) return unknown_dim;
+  if (w.kernel[i] < 0) return unknown_dim;
   const std::int64_t stride = w.strides[i];
-  if (w.auto_pad == "SAME_UPPER" || w.auto_pad == "SAME_LOWER") return (in + stride - 1) / stride;
+  const bool same = w.auto_pad == "SAME_UPPER" || w.auto_pad == "SAME_LOWER";
   const bool padded = w.auto_pad == "NOTSET";
   const std::int64_t before = padded ? w.pads[i] : 0;
   const std::int64_t after = padded ? w.pads[i + w.kernel.size()] : 0;
   const std::int64_t reach = (w.kernel[i] - 1) * w.dilations[i] + 1;
+  // Whatever the size is, it stays.
+  if (stride == 1 && (same || before + after == reach - 1)) return in;
+  if (in < 0) return unknown_dim;
+  if (same) return (in + stride - 1) / stride;
   const std::int64_t room = dim_add(in, before + after) - reach;
   if (room < 0) {
     c.fail("its window of " + std::to_string(reach) + " is larger than the padded input of " +

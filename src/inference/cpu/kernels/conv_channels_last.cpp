@@ -90,14 +90,40 @@ class addresses {
     });
   }
 
-  void of_pixel(std::size_t pixel, std::size_t channel, const float** to) const {
+  // Those of pixels [first, first + count), from one channel on, a row of taps each.
+  void of_pixels(std::size_t first, std::size_t count, std::size_t channel,
+                 const float** to) const {
     const auto& [d, h, w] = p_.window.axes;
-    const std::size_t ow = pixel % w.out;
-    pixel /= w.out;
-    const std::size_t oh = pixel % h.out;
-    pixel /= h.out;
-    const std::size_t od = pixel % d.out;
-    const float* const image = p_.data + pixel / d.out * p_.image + channel;
+    std::size_t ow = first % w.out;
+    std::size_t oh = first / w.out % h.out;
+    std::size_t od = first / w.out / h.out % d.out;
+    const float* image = p_.data + first / w.out / h.out / d.out * p_.image + channel;
+    for (std::size_t i = 0; i < count; ++i, to += taps_) {
+      of_pixel(image, od, oh, ow, to);
+      if (++ow < w.out) continue;
+      ow = 0;
+      if (++oh < h.out) continue;
+      oh = 0;
+      if (++od < d.out) continue;
+      od = 0;
+      image += p_.image;
+    }
+  }
+
+ private:
+  template <class Function>
+  void for_each_tap(Function&& f) const {
+    const auto& [d, h, w] = p_.window.axes;
+    for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+      for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+        for (std::size_t kw = 0; kw < w.kernel; ++kw) f(kd, kh, kw);
+      }
+    }
+  }
+
+  void of_pixel(const float* image, std::size_t od, std::size_t oh, std::size_t ow,
+                const float** to) const {
+    const auto& [d, h, w] = p_.window.axes;
     const std::ptrdiff_t at[3] = {d.input(od, 0), h.input(oh, 0), w.input(ow, 0)};
     if (all_inside(d, at[0]) && all_inside(h, at[1]) && all_inside(w, at[2])) {
       const float* const first = image + static_cast<std::size_t>(at[0]) * p_.slice +
@@ -116,17 +142,6 @@ class addresses {
                            static_cast<std::size_t>(iw) * p_.pixel
                      : zeros_;
     });
-  }
-
- private:
-  template <class Function>
-  void for_each_tap(Function&& f) const {
-    const auto& [d, h, w] = p_.window.axes;
-    for (std::size_t kd = 0; kd < d.kernel; ++kd) {
-      for (std::size_t kh = 0; kh < h.kernel; ++kh) {
-        for (std::size_t kw = 0; kw < w.kernel; ++kw) f(kd, kh, kw);
-      }
-    }
   }
 
   static bool all_inside(const window_axis& a, std::ptrdiff_t first) {
@@ -221,10 +236,8 @@ class direct_task {
            std::size_t end) {
     for (std::size_t p = first; p < last; p += block_.rows) {
       const std::size_t rows = std::min(block_.rows, last - p);
-      for (std::size_t r = 0; r < rows; ++r) {
-        addresses_.of_pixel(p + r, group * call_.shape.in_per_group(), x_ + r * taps_);
-        if (block_.copied) copy(r);
-      }
+      addresses_.of_pixels(p, rows, group * call_.shape.in_per_group(), x_);
+      for (std::size_t r = 0; block_.copied && r < rows; ++r) copy(r);
       make(group, p, rows, column, end);
     }
   }

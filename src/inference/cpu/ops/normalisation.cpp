@@ -2,6 +2,7 @@
 // InstanceNormalization.
 #include "inference/cpu/kernels/norm.hpp"
 #include "inference/cpu/ops/numeric_ops.hpp"
+#include "inference/cpu/ops/post_ops.hpp"
 
 #include <cmath>
 #include <vector>
@@ -151,7 +152,9 @@ class batch_norm_kernel final : public kernel {
 class instance_norm_kernel final : public kernel {
  public:
   explicit instance_norm_kernel(const compile_context& c)
-      : kernels_(best_kernels()), epsilon_(c.n.attributes.get_float("epsilon", 1e-5F)) {}
+      : kernels_(best_kernels()),
+        epsilon_(c.n.attributes.get_float("epsilon", 1e-5F)),
+        post_ops_(c.n.post_ops) {}
 
   bool may_overwrite(std::size_t input) const override { return input == 0; }
 
@@ -163,11 +166,18 @@ class instance_norm_kernel final : public kernel {
     cpu::instance_norm(kernels_, c.pool, x.as<const float>(), c.outputs[0].as<float>(), batch,
                        channels, x.count / batch / channels, c.inputs[1].as<const float>(),
                        c.inputs[2].as<const float>(), epsilon_);
+    if (post_ops_.empty()) return;
+    const post_op_run steps(kernels_, post_ops_, c);
+    auto* const y = c.outputs[0].as<float>();
+    c.pool.parallel_for(x.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
+      steps.apply(y + begin, begin, end - begin);
+    });
   }
 
  private:
   const cpu::kernel_table& kernels_;
   float epsilon_;
+  std::vector<post_op> post_ops_;
 };
 
 template <bool Logarithm>
@@ -196,7 +206,7 @@ void register_normalisation_ops(op_registry& registry) {
   registry.add("LayerNormalization", {compile_layer_norm<true>});
   registry.add("RMSNormalization", {compile_layer_norm<false>}, 23);
   registry.add("BatchNormalization", {compile<batch_norm_kernel>}, 7);
-  registry.add("InstanceNormalization", {compile<instance_norm_kernel>});
+  registry.add("InstanceNormalization", {compile<instance_norm_kernel>, accepts_any_post_op});
 }
 
 }  // namespace mizzen::inference::detail

@@ -199,29 +199,43 @@ void transform_line(const double* g, std::size_t step, std::array<double, winogr
 void pack_winograd(const channels_last_shape& s, const float* weights, std::size_t panel_columns,
                    std::size_t row, float* to) {
   constexpr std::size_t window = 9;
+  constexpr std::size_t most_columns = 32;
   const std::size_t depth = s.window.depth().kernel;
   const std::size_t rows = depth * s.in_channels;
-  for (std::size_t o = 0; o < s.out_channels; ++o) {
-    const std::size_t panel = o / panel_columns * panel_columns;
+  const auto transform = [&](const float* from, float* first) {
+    std::array<double, window> g;
+    std::copy_n(from, window, g.begin());
+    std::array<double, 3 * winograd_in> half;  // by column of g
+    std::array<double, winograd_in> line;
+    for (std::size_t j = 0; j < 3; ++j) {
+      transform_line(g.data() + j, 3, line);
+      for (std::size_t i = 0; i < winograd_in; ++i) half[i * 3 + j] = line[i];
+    }
+    for (std::size_t i = 0; i < winograd_in; ++i) {
+      transform_line(half.data() + i * 3, 1, line);
+      for (std::size_t j = 0; j < winograd_in; ++j) {
+        first[(i * winograd_in + j) * most_columns] = static_cast<float>(line[j]);
+      }
+    }
+  };
+  // A row of a panel at a time, of all matrices: what is written together lies together.
+  std::array<float, winograd_matrices * most_columns> line{};
+  for (std::size_t panel = 0; panel < row; panel += panel_columns) {
     const std::size_t columns = std::min(panel_columns, row - panel);
-    for (std::size_t c = 0; c < s.in_channels; ++c) {
-      for (std::size_t d = 0; d < depth; ++d) {
-        const float* const from = weights + ((o * s.in_channels + c) * depth + d) * window;
-        std::array<double, window> g;
-        std::copy_n(from, window, g.begin());
-        std::array<double, 3 * winograd_in> half;  // by column of g
-        std::array<double, winograd_in> line;
-        for (std::size_t j = 0; j < 3; ++j) {
-          transform_line(g.data() + j, 3, line);
-          for (std::size_t i = 0; i < winograd_in; ++i) half[i * 3 + j] = line[i];
+    for (std::size_t r = 0; r < rows; ++r) {
+      const std::size_t d = r / s.in_channels;
+      const std::size_t c = r % s.in_channels;
+      for (std::size_t n = 0; n < columns; ++n) {
+        if (panel + n >= s.out_channels) {
+          for (std::size_t m = 0; m < winograd_matrices; ++m) line[m * most_columns + n] = 0;
+          continue;
         }
-        float* const place = to + rows * panel + (d * s.in_channels + c) * columns + (o - panel);
-        for (std::size_t i = 0; i < winograd_in; ++i) {
-          transform_line(half.data() + i * 3, 1, line);
-          for (std::size_t j = 0; j < winograd_in; ++j) {
-            place[(i * winograd_in + j) * rows * row] = static_cast<float>(line[j]);
-          }
-        }
+        const std::size_t filter = (panel + n) * s.in_channels + c;
+        transform(weights + (filter * depth + d) * window, line.data() + n);
+      }
+      for (std::size_t m = 0; m < winograd_matrices; ++m) {
+        std::copy_n(line.data() + m * most_columns, columns,
+                    to + m * rows * row + rows * panel + r * columns);
       }
     }
   }

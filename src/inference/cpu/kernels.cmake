@@ -34,6 +34,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/norm.cpp
   cpu/kernels/picture_channels_last.cpp
   cpu/kernels/pool.cpp
+  cpu/kernels/recurrent.cpp
   cpu/kernels/reduce.cpp
   cpu/ops/attention.cpp
   cpu/ops/binary.cpp
@@ -45,6 +46,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/ops/picture_channels_last.cpp
   cpu/ops/pooling.cpp
   cpu/ops/post_ops.cpp
+  cpu/ops/recurrent.cpp
   cpu/ops/reduction.cpp
   cpu/ops/unary.cpp
   cpu/ops/window_attributes.cpp

@@ -176,6 +176,26 @@ struct winograd_result {
   float high = 0;
 };
 
+// The gates of one step of an LSTM for one sequence. Source: ONNX LSTM.
+struct lstm_step {
+  std::size_t n = 0;
+  const float* gates = nullptr;      // input, output, forget, cell: n of each
+  const float* peepholes = nullptr;  // input, output, forget; may be null
+  float clip = 0;                    // 0: none
+  bool coupled = false;              // forget = 1 - input
+  float* cell = nullptr;             // read and written
+  float* h = nullptr;                // written
+};
+
+// The gates of one step of a GRU for one sequence. Source: ONNX GRU.
+struct gru_step {
+  std::size_t n = 0;
+  const float* gates = nullptr;         // update, reset, hidden: n of each
+  const float* before_reset = nullptr;  // what the reset gate weighs; null: that is in the gate
+  float clip = 0;
+  float* h = nullptr;  // read and written
+};
+
 struct kernel_table {
   isa level;
   int lanes;  // floats in a vector
@@ -216,6 +236,8 @@ struct kernel_table {
   // of the result is stored at v + i * step.
   void (*winograd_input)(const float* const* x, std::size_t channels, float* v, std::size_t step);
   void (*winograd_output)(const winograd_result& tile);
+  void (*lstm)(const lstm_step& step);
+  void (*gru)(const gru_step& step);
 
   std::size_t vector_size() const noexcept { return static_cast<std::size_t>(lanes); }
   std::size_t tile_columns() const noexcept {

@@ -5,6 +5,7 @@
 #include "inference/cpu/kernels/vector_conv.inc.hpp"
 #include "inference/cpu/kernels/vector_gemm.inc.hpp"
 #include "inference/cpu/kernels/vector_math.inc.hpp"
+#include "inference/cpu/kernels/vector_recurrent.inc.hpp"
 
 namespace {
 
@@ -429,6 +430,8 @@ constexpr kernel_table make_table(isa level) {
   t.depthwise = depthwise;
   t.winograd_input = winograd_input;
   t.winograd_output = winograd_output;
+  t.lstm = lstm;
+  t.gru = gru;
   return t;
 }
 

@@ -1,4 +1,5 @@
 #include "inference/graph/import.hpp"
+#include "inference/onnx/file_memory.hpp"
 #include "inference/passes/passes.hpp"
 #include "inference/runtime/executable.hpp"
 #include "inference/runtime/profile_log.hpp"
@@ -35,7 +36,7 @@ std::string comma(std::string list, std::string_view next) {
 }
 
 // The whole file; it is read, not mapped, because a mapped file that shrinks kills the process.
-std::vector<std::byte> read_file(const std::filesystem::path& path, std::size_t limit) {
+std::shared_ptr<file_memory> read_file(const std::filesystem::path& path, std::size_t limit) {
   const std::string subject = "model file '" + path.string() + "'";
   const auto fail = [&](int code) {
     const errc kind = code == ENOENT || code == ENOTDIR ? errc::not_found
@@ -57,17 +58,19 @@ std::vector<std::byte> read_file(const std::filesystem::path& path, std::size_t 
     throw error(errc::resource_exhausted, subject,
                 "it is larger than the memory limit: raise session_options.memory_limit");
   }
-  std::vector<std::byte> data(size);
+  auto memory = std::make_shared<file_memory>(size);
+  const std::span<std::byte> data = memory->bytes();
   std::size_t done = 0;
   while (done < size) {
     const ssize_t got = ::read(fd, data.data() + done, size - done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail(errno);
-    if (got == 0) break;
+    if (got == 0) {
+      throw error(errc::data_loss, subject, "it has become shorter while it was read");
+    }
     done += static_cast<std::size_t>(got);
   }
-  data.resize(done);
-  return data;
+  return memory;
 }
 
 // Every operator that the device lacks, also in subgraphs.
@@ -159,8 +162,7 @@ struct session::impl {
   mutable std::atomic<const stage*> whole = nullptr;
 
   static std::unique_ptr<impl> load(std::span<const std::byte> model,
-                                    const session_options& options,
-                                    std::optional<std::filesystem::path> folder);
+                                    const session_options& options, tensor_source source);
 
   static const tensor* find(std::span<const named_input> given, std::string_view name) {
     for (const named_input& i : given) {
@@ -202,13 +204,13 @@ struct session::impl {
 
 std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> model,
                                                    const session_options& options,
-                                                   std::optional<std::filesystem::path> folder) {
+                                                   tensor_source source) {
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<impl>();
   state->options = options;
   std::shared_ptr<device> on = make_device(options.device, options.threads);
-  tensor_source source{std::move(folder), options.memory_limit};
   imported_model imported = import_model(parse_model(model), source);
+  if (source.file) source.file->seal();
   check_supported(imported.g, *on);
   infer_graph(imported.g);
   const std::size_t nodes_before = imported.g.nodes.size();
@@ -379,12 +381,14 @@ session& session::operator=(session&&) noexcept = default;
 session::~session() = default;
 
 session session::load(const std::filesystem::path& path, const session_options& options) {
-  const std::vector<std::byte> model = read_file(path, options.memory_limit);
-  return session(impl::load(model, options, path.parent_path()));
+  auto file = read_file(path, options.memory_limit);
+  const std::span<const std::byte> model = file->bytes();
+  return session(
+      impl::load(model, options, {path.parent_path(), options.memory_limit, std::move(file)}));
 }
 
 session session::load(std::span<const std::byte> model, const session_options& options) {
-  return session(impl::load(model, options, std::nullopt));
+  return session(impl::load(model, options, {std::nullopt, options.memory_limit, nullptr}));
 }
 
 const std::vector<value_info>& session::inputs() const noexcept { return impl_->inputs; }

@@ -123,6 +123,26 @@ TEST(passes, fuse_bias_residual_and_activation) {
   EXPECT_THAT(graph, HasSubstr("MatMul+add+add+clip"));
 }
 
+TEST(passes, fuse_residual_of_rows_of_unknown_number) {
+  // The rows of Slice are known in a run only, but both operands of the Add come from them.
+  model_builder m;
+  m.input("x", f32, {"n", 8})
+      .initializer("starts", tensor::copy<std::int64_t>({1}, {1}))
+      .initializer("ends", tensor::copy<std::int64_t>({1000}, {1}))
+      .initializer("scale", noise({8}, 3))
+      .initializer("w", noise({8, 8}))
+      .initializer("b", noise({8}, 2))
+      .node("Slice", {"x", "starts", "ends"}, {"s"})
+      .node("LayerNormalization", {"s", "scale"}, {"l"})
+      .node("MatMul", {"l", "w"}, {"p"})
+      .node("Add", {"p", "b"}, {"biased"})
+      .node("Add", {"biased", "l"}, {"r"})
+      .node("Add", {"r", "s"}, {"y"})
+      .output("y", f32, {"m", 8});
+  const std::string graph = optimised(m, noise({5, 8}));
+  EXPECT_THAT(graph, HasSubstr("MatMul+add+add+add"));
+}
+
 TEST(passes, fuse_waits_for_operands_made_later) {
   // The operand of the Add is computed after the MatMul it is fused with.
   model_builder m;

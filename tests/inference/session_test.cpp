@@ -7,12 +7,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <new>
 #include <numeric>
 #include <thread>
+#include <unistd.h>
 
 namespace {
 
@@ -337,6 +340,43 @@ TEST(session, checks_indices_in_the_data) {
       caught([&] { s.run({{"x", x}, {"i", tensor::copy<std::int64_t>({0, 3}, {2})}}); });
   EXPECT_EQ(e.code(), errc::invalid_argument);
   EXPECT_THAT(e.subject(), HasSubstr("pick"));
+}
+
+// Constants of a file stay in the file's memory: at any offset, packed or read again in each run.
+TEST(session, loads_the_same_from_a_file) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("mizzen_session_" + std::to_string(::getpid()) + ".onnx");
+  const tensor x = iota({2, 64});
+  for (std::size_t shift = 0; shift < 9; ++shift) {
+    tensor weights = iota({64, 64});
+    for (float& v : weights.data<float>()) v = v / 2048.0F - 1.0F;
+    tensor steps(element_type::int64, {1024});
+    for (std::size_t i = 0; i < 1024; ++i)
+      steps.data<std::int64_t>()[i] = static_cast<std::int64_t>(i);
+    const std::string pad(shift, 'p');
+    model_builder m;
+    m.input("x", element_type::float32, {"n", 64})
+        .input("i", element_type::int64, {"k"})
+        .initializer("w" + pad, weights)
+        .initializer("steps", steps)
+        .initializer("table", iota({2048}))
+        .node("MatMul", {"x", "w" + pad}, {"y"})
+        .node("Gather", {"steps", "i"}, {"j"})
+        .node("Gather", {"table", "j"}, {"z"})
+        .output("y", element_type::float32, {"n", 64})
+        .output("z", element_type::float32, {"k"});
+    m.save(path);
+    const auto from_file = session::load(path);
+    const auto from_bytes = session::load(m.bytes());
+    const tensor i = tensor::copy<std::int64_t>({0, 1, 511, 1023}, {4});
+    for (int run = 0; run < 2; ++run) {
+      const auto a = from_file.run({{"x", x}, {"i", i}});
+      const auto b = from_bytes.run({{"x", x}, {"i", i}});
+      EXPECT_TRUE(std::ranges::equal(a.at("y").data<float>(), b.at("y").data<float>())) << shift;
+      EXPECT_THAT(a.at("z").data<float>(), ElementsAre(0, 1, 511, 1023));
+    }
+  }
+  std::filesystem::remove(path);
 }
 
 TEST(session, names_a_missing_file_and_device) {

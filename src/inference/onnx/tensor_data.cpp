@@ -6,6 +6,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -245,6 +246,15 @@ tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_s
   }
   source.budget -= size;
 
+  // Booleans are tidied below, and small ones are not worth the bookkeeping.
+  constexpr std::size_t least_shared = 4096;
+  const std::size_t bits = is_string ? 0 : bit_width(type);
+  if (source.file && proto.raw_data && !proto.external && size >= least_shared && bits <= 64 &&
+      type != element_type::boolean && source.file->holds(*proto.raw_data)) {
+    const file_memory::part p = source.file->share(
+        *proto.raw_data, std::min<std::size_t>(std::max<std::size_t>(bits / 8, 1), 8));
+    if (p.bytes.data() != nullptr) return tensor::view(type, p.bytes, proto.dims, p.keep_alive);
+  }
   tensor out(type, proto.dims);
   if (proto.external) {
     read_external(proto, out.mutable_bytes(), subject, source);

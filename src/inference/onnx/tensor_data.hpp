@@ -1,11 +1,13 @@
 // From a TensorProto to a tensor.
 #pragma once
 
+#include "inference/onnx/file_memory.hpp"
 #include "inference/onnx/model.hpp"
 
 #include <mizzen/inference/tensor.hpp>
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -15,6 +17,7 @@ namespace mizzen::inference::detail {
 struct tensor_source {
   std::optional<std::filesystem::path> folder;  // nullopt: external data is refused
   std::size_t budget = 0;                       // counted down by each tensor
+  std::shared_ptr<file_memory> file = {};       // null: the model's bytes are the caller's
 };
 
 // Checks before it allocates that the claimed shape and the data agree. Throws error naming the

@@ -13,6 +13,17 @@ program compile_program(graph g, const compile_settings& settings) {
   p.operations.resize(p.g.nodes.size());
   std::vector<bool> read(p.g.values.size(), false);
   for (const value_id v : p.g.outputs) read[v] = true;
+  // What is only prepacked is given back as soon as the last kernel has it: the weights of a model
+  // then never exist twice.
+  std::vector<std::size_t> users(p.g.values.size(), 0);
+  for (const node& n : p.g.nodes) {
+    for (const value_id v : n.inputs) {
+      if (v != no_value) ++users[v];
+    }
+  }
+  for (std::size_t i = 0; i < p.g.values.size(); ++i) {
+    if (users[i] == 0 && !read[i]) p.g.values[i].constant.reset();
+  }
   for (std::size_t i = 0; i < p.g.nodes.size(); ++i) {
     const node& n = p.g.nodes[i];
     const compile_context about{n, p.g, p.on->threads()};
@@ -27,9 +38,9 @@ program compile_program(graph g, const compile_settings& settings) {
         read[n.inputs[k]] = true;
       }
     }
-  }
-  for (std::size_t i = 0; i < p.g.values.size(); ++i) {
-    if (!read[i]) p.g.values[i].constant.reset();
+    for (const value_id v : n.inputs) {
+      if (v != no_value && --users[v] == 0 && !read[v]) p.g.values[v].constant.reset();
+    }
   }
   return p;
 }

@@ -23,6 +23,15 @@ class aligned_floats {
     std::uninitialized_fill_n(data_.get(), count, 0.0F);
   }
 
+  // Not zeroed: for who fills all of it.
+  static aligned_floats uninitialised(std::size_t count) {
+    aligned_floats x;
+    x.data_ = std::unique_ptr<float[], release>{allocate(count * sizeof(float)),
+                                                release{alignment_of(count * sizeof(float))}};
+    x.size_ = count;
+    return x;
+  }
+
   float* data() noexcept { return data_.get(); }
   const float* data() const noexcept { return data_.get(); }
   std::size_t size() const noexcept { return size_; }

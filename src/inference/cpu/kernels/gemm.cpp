@@ -281,11 +281,17 @@ packed_columns::packed_columns(const kernel_table& kernels, matrix_view b, std::
                                std::size_t columns)
     : panel_columns(kernels.tile_columns()),
       depth(k),
-      data(round_up(columns, kernels.vector_size()) * depth) {
-  for (std::size_t n = 0; n < columns; n += panel_columns) {
-    pack_panel(b.data + static_cast<std::ptrdiff_t>(n) * b.column, b.column, b.row,
-               std::min(panel_columns, columns - n), panel_width(kernels, columns, n), depth,
-               data.data() + n * depth);
+      data(aligned_floats::uninitialised(round_up(columns, kernels.vector_size()) * depth)) {
+  // By a few rows at a time, which are then read along.
+  constexpr std::size_t step = 16;
+  for (std::size_t d = 0; d < depth; d += step) {
+    for (std::size_t n = 0; n < columns; n += panel_columns) {
+      const std::size_t width = panel_width(kernels, columns, n);
+      pack_panel(b.data + static_cast<std::ptrdiff_t>(n) * b.column +
+                     static_cast<std::ptrdiff_t>(d) * b.row,
+                 b.column, b.row, std::min(panel_columns, columns - n), width,
+                 std::min(step, depth - d), data.data() + n * depth + d * width);
+    }
   }
 }
 

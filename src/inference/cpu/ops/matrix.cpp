@@ -86,12 +86,17 @@ class gemm_kernel final : public kernel {
     if (const auto b = c.constant(1)) {
       const std::size_t depth = static_cast<std::size_t>(b->shape()[transpose_b_ ? 1 : 0]);
       const std::size_t columns = static_cast<std::size_t>(b->shape()[transpose_b_ ? 0 : 1]);
-      std::vector<float> scaled(b->data<float>().begin(), b->data<float>().end());
-      for (float& v : scaled) v *= alpha;
-      alpha = 1;
+      std::vector<float> scaled;
+      const float* data = b->data<float>().data();
+      if (alpha != 1.0F) {
+        scaled.assign(data, data + b->size());
+        for (float& v : scaled) v *= alpha;
+        data = scaled.data();
+        alpha = 1;
+      }
       packed_.emplace(kernels_,
-                      view_of(scaled.data(), static_cast<std::size_t>(b->shape()[1]), transpose_b_),
-                      depth, columns);
+                      view_of(data, static_cast<std::size_t>(b->shape()[1]), transpose_b_), depth,
+                      columns);
     }
     // alpha A B + beta C as beta ((alpha / beta) A B + C).
     const bool has_c = c.n.operator_inputs() > 2 && c.has_input(2) && beta != 0.0F;

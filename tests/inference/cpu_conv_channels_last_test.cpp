@@ -145,6 +145,8 @@ TEST_P(channels_last_kernels, depthwise) {
       picture(1, 32, 32, axis(7, 3, 1, 1, 1), axis(9, 3, 1, 1, 1), 32),
       picture(2, 19, 19, axis(8, 3, 2, 1, 1), axis(11, 3, 2, 1, 1), 19),
       picture(1, 50, 50, axis(5, 5, 1, 2, 2), axis(2, 5, 1, 2, 2), 50),
+      picture(1, 70, 70, axis(6, 5, 1, 2, 2), axis(13, 5, 1, 2, 2), 70),
+      picture(1, 21, 21, axis(9, 5, 2, 2, 2), axis(23, 5, 2, 2, 2), 21),
       picture(1, 3, 3, axis(9, 3, 1, 2, 2, 2), axis(4, 1), 3),
       {1, 17, 17, 17, {{axis(3, 3, 1, 1, 1), axis(4, 3, 1, 1, 1), axis(6, 3, 1, 1, 1)}}},
   };

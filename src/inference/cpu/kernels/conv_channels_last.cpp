@@ -256,9 +256,12 @@ class direct_task {
             std::size_t end) {
     const channels_last_shape& s = call_.shape;
     const std::size_t step = balanced_tile(call_.kernels, rows);
-    for (std::size_t n = column; n < end; n += call_.kernels.tile_columns()) {
-      tile_.columns = std::min(call_.kernels.tile_columns(), end - n);
+    const std::size_t width = call_.kernels.tile_columns();
+    for (std::size_t n = column; n < end; n += width) {
+      tile_.columns = std::min(width, end - n);
       tile_.weights = call_.weights.panel(0, group, n);
+      fetch_next(tile_, n + width < end ? call_.weights.panel(0, group, n + width) : nullptr,
+                 block_.depth * width, divide_up(rows, step));
       const std::size_t channel = group * s.out_per_group() + n;
       if (call_.epilogue.bias != nullptr) tile_.bias = call_.epilogue.bias + channel;
       for (std::size_t r = 0; r < rows; r += step) {
@@ -268,6 +271,7 @@ class direct_task {
         tile_.y = call_.y + at;
         if (call_.epilogue.residual != nullptr) tile_.residual = call_.epilogue.residual + at;
         call_.kernels.conv(tile_);
+        if (tile_.prefetch != nullptr) tile_.prefetch += tile_.prefetch_lines * line_floats;
       }
     }
     if (end - column == s.out_channels) {

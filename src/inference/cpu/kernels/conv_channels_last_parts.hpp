@@ -20,6 +20,15 @@ constexpr std::size_t floats_of_addresses(std::size_t count) {
   return round_up(count * sizeof(const float*), 64) / sizeof(float);
 }
 
+inline constexpr std::size_t line_floats = 16;  // of a cache line
+
+// Has a panel of weights of so many floats (or nothing, where it is null) fetched while that many
+// calls of the kernel use the one before; each advances the address.
+inline void fetch_next(conv_tile& tile, const float* panel, std::size_t floats, std::size_t calls) {
+  tile.prefetch = panel;
+  tile.prefetch_lines = panel == nullptr ? 0 : divide_up(floats / line_floats, calls);
+}
+
 struct channels_last_call {
   const kernel_table& kernels;
   thread_pool& pool;

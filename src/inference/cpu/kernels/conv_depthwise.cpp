@@ -12,7 +12,6 @@ class depthwise_line {
         weights_(x_ + call.shape.window.taps()) {
     const channels_last_epilogue& e = call.epilogue;
     const std::size_t channels = call.shape.out_channels;
-    tile_.channels = channels;
     tile_.x = x_;
     tile_.x_row = static_cast<std::ptrdiff_t>(call.shape.window.width().stride * channels);
     tile_.weights = weights_;
@@ -32,36 +31,72 @@ class depthwise_line {
     // Outputs [inner, outer) have all taps of their line inside.
     const std::size_t inner = std::min(w.outputs_inside(0).first, w.out);
     const std::size_t outer = std::max(inner, w.outputs_inside(w.kernel - 1).last);
-    for (std::size_t ow = 0; ow < w.out;) {
-      const bool all = ow >= inner && ow < outer;
-      tile_.rows = all ? std::min(depthwise_rows, outer - ow) : 1;
-      tile_.taps = 0;
-      for (std::size_t kd = 0; kd < d.kernel; ++kd) {
-        const std::ptrdiff_t id = d.input(od, kd);
-        if (!d.inside(id)) continue;
-        for (std::size_t kh = 0; kh < h.kernel; ++kh) {
-          const std::ptrdiff_t ih = h.input(oh, kh);
-          if (!h.inside(ih)) continue;
-          const std::size_t at = ((image * d.in + static_cast<std::size_t>(id)) * h.in +
-                                  static_cast<std::size_t>(ih)) *
-                                 w.in;
-          for (std::size_t kw = 0; kw < w.kernel; ++kw) {
-            const std::ptrdiff_t iw = w.input(ow, kw);
-            if (!w.inside(iw)) continue;
-            x_[tile_.taps] = call_.x + (at + static_cast<std::size_t>(iw)) * channels;
-            weights_[tile_.taps] = call_.weights.tap((kd * h.kernel + kh) * w.kernel + kw);
-            ++tile_.taps;
-          }
-        }
-      }
+    tile_.stride = w.stride;
+    const auto make = [&](std::size_t ow, std::size_t rows) {
+      tile_.rows = rows;
       tile_.y = call_.y + (line * w.out + ow) * channels;
       call_.kernels.depthwise(tile_);
-      ow += tile_.rows;
+    };
+    const auto at_border = [&](std::size_t first, std::size_t last) {
+      for (std::size_t ow = first; ow < last; ++ow) {
+        find_taps(image, od, oh, ow);
+        tile_.width = 0;
+        make(ow, 1);
+      }
+    };
+    const std::size_t block = channel_block();
+    for (tile_.first = 0; tile_.first < channels; tile_.first = tile_.end) {
+      tile_.end = std::min(channels, tile_.first + block);
+      at_border(0, inner);
+      if (inner < outer) {
+        find_taps(image, od, oh, inner);
+        tile_.width = w.dilation == 1 ? w.kernel : 0;
+        for (std::size_t ow = inner; ow < outer; ow += depthwise_rows) {
+          make(ow, std::min(depthwise_rows, outer - ow));
+          tile_.x_at += static_cast<std::ptrdiff_t>(depthwise_rows) * tile_.x_row;
+        }
+        tile_.x_at = 0;
+      }
+      at_border(outer, w.out);
     }
     finish(line * w.out * channels, w.out * channels);
   }
 
  private:
+  // So many channels at a time that the pixels below a tile stay in L1 until the next one.
+  std::size_t channel_block() const {
+    constexpr std::size_t floats = std::size_t{4} << 10;
+    constexpr std::size_t granule = 32;
+    const auto& [d, h, w] = call_.shape.window.axes;
+    const std::size_t pixels =
+        d.kernel * h.kernel * (depthwise_rows * w.stride + w.kernel * w.dilation);
+    return std::max(floats / pixels / granule, std::size_t{1}) * granule;
+  }
+
+  // The taps of an output that lie inside the picture.
+  void find_taps(std::size_t image, std::size_t od, std::size_t oh, std::size_t ow) {
+    const auto& [d, h, w] = call_.shape.window.axes;
+    tile_.taps = 0;
+    for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+      const std::ptrdiff_t id = d.input(od, kd);
+      if (!d.inside(id)) continue;
+      for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+        const std::ptrdiff_t ih = h.input(oh, kh);
+        if (!h.inside(ih)) continue;
+        const std::size_t at =
+            ((image * d.in + static_cast<std::size_t>(id)) * h.in + static_cast<std::size_t>(ih)) *
+            w.in;
+        for (std::size_t kw = 0; kw < w.kernel; ++kw) {
+          const std::ptrdiff_t iw = w.input(ow, kw);
+          if (!w.inside(iw)) continue;
+          x_[tile_.taps] = call_.x + (at + static_cast<std::size_t>(iw)) * call_.shape.out_channels;
+          weights_[tile_.taps] = call_.weights.tap((kd * h.kernel + kh) * w.kernel + kw);
+          ++tile_.taps;
+        }
+      }
+    }
+  }
+
   void finish(std::size_t at, std::size_t n) const {
     const channels_last_epilogue& e = call_.epilogue;
     float* const y = call_.y + at;

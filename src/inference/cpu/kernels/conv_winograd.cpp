@@ -120,11 +120,17 @@ class winograd_block {
         tile.columns = std::min(width, s_.out_channels - n);
         const std::size_t stored = round_up(tile.columns, call_.kernels.vector_size());
         tile.weights = call_.weights.panel(m, 0, n) + tap * s_.in_channels * stored;
+        const bool last = n + width >= s_.out_channels;
+        const float* const next = !last                       ? call_.weights.panel(m, 0, n + width)
+                                  : m + 1 < winograd_matrices ? call_.weights.panel(m + 1, 0, 0)
+                                                              : nullptr;
+        fetch_next(tile, next, call_.weights.rows() * width, divide_up(tiles_, step));
         for (std::size_t t = 0; t < tiles_; t += step) {
           tile.rows = std::min(step, tiles_ - t);
           tile.x = x_ + t * tile.taps;
           tile.y = sums_ + (m * tiles_ + t) * s_.out_channels + n;
           call_.kernels.conv(tile);
+          if (next != nullptr) tile.prefetch += tile.prefetch_lines * line_floats;
         }
       }
     }

@@ -134,6 +134,9 @@ struct conv_tile {
   const float* residual = nullptr;  // laid out as y
   float* y = nullptr;
   std::ptrdiff_t y_row = 0;
+  // What is needed soon and not in cache yet: so many cache lines from there are fetched meanwhile.
+  const float* prefetch = nullptr;
+  std::size_t prefetch_lines = 0;
   bool accumulate = false;  // add to what y holds
   bool clamp = false;
   float low = 0;
@@ -141,12 +144,18 @@ struct conv_tile {
 };
 
 // Some adjacent pixels of a depthwise convolution over channels that lie last:
-//   y[r, c] = clamp(bias[c] + sum over taps t of x[t][r * x_row + c] weights[t][c])
+//   y[r, c] = clamp(bias[c] + sum over taps t of x[t][x_at + r * x_row + c] weights[t][c])
 struct depthwise_tile {
   std::size_t rows = 0;  // 1 … depthwise_rows
-  std::size_t channels = 0;
+  std::size_t first = 0;  // channels [first, end) are made
+  std::size_t end = 0;
   std::size_t taps = 0;
+  // If not 0, so many taps after each other are adjacent pixels, and adjacent rows are so many
+  // pixels apart.
+  std::size_t width = 0;
+  std::size_t stride = 0;
   const float* const* x = nullptr;  // [taps]
+  std::ptrdiff_t x_at = 0;          // added to all of them
   std::ptrdiff_t x_row = 0;
   const float* const* weights = nullptr;  // [taps]
   const float* bias = nullptr;            // may be null

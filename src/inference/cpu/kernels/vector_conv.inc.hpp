@@ -13,6 +13,8 @@ using mizzen::inference::detail::cpu::winograd_in;
 using mizzen::inference::detail::cpu::winograd_out;
 using mizzen::inference::detail::cpu::winograd_result;
 
+constexpr std::size_t line_floats = 16;  // of a cache line
+
 // Rows x Vectors accumulators; Chains of them to hide the latency of FMA where the tile is small.
 template <int Rows, int Vectors>
 void convolve_tile(const conv_tile& t) {
@@ -23,7 +25,22 @@ void convolve_tile(const conv_tile& t) {
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[u][r][v] = zero();
     }
   }
+  // Where the sums go is fetched while they are made.
+  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      __builtin_prefetch(t.y + r * t.y_row + v * lanes, 1, 3);
+    }
+  }
+  if (t.residual != nullptr) {
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+        __builtin_prefetch(t.residual + r * t.y_row + v * lanes, 0, 3);
+      }
+    }
+  }
   const float* w = t.weights;
+  [[maybe_unused]] const float* soon = t.prefetch;
+  [[maybe_unused]] std::size_t to_fetch = t.prefetch_lines;
   for (std::size_t s = 0; s < t.taps; ++s) {
     const float* x[Rows];
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -43,7 +60,7 @@ void convolve_tile(const conv_tile& t) {
         }
       }
     }
-    for (; k < t.depth; ++k, w += Vectors * lanes) {
+    const auto step = [&]() __attribute__((always_inline)) {
       vec right[Vectors];
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(w + v * lanes);
       MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -52,7 +69,20 @@ void convolve_tile(const conv_tile& t) {
           sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
         }
       }
+      ++k;
+      w += Vectors * lanes;
+    };
+    if constexpr (Rows > tile_rows / 2 && Vectors == tile_vectors) {
+      // A line at a time, so that the fetches never queue up.
+      const std::size_t fetched = to_fetch < t.depth ? to_fetch : t.depth;
+      to_fetch -= fetched;
+      while (k < fetched) {
+        __builtin_prefetch(soon, 0, 2);
+        soon += line_floats;
+        step();
+      }
     }
+    while (k < t.depth) step();
   }
   if constexpr (chains > 1) {
     MIZZEN_UNROLL for (int u = 1; u < chains; ++u) {
@@ -116,7 +146,7 @@ void conv(const conv_tile& t) {
 template <int Rows, int Vectors>
 inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
   // Only the last vector of the channels is partial, and its block is one vector.
-  const bool partial = Vectors == 1 && t.channels - c < lanes;
+  const bool partial = Vectors == 1 && t.end - c < lanes;
   const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
   vec sum[Rows][Vectors];
   MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
@@ -124,7 +154,7 @@ inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) sum[r][v] = bias;
   }
   for (std::size_t k = 0; k < t.taps; ++k) {
-    const float* const x = t.x[k] + c;
+    const float* const x = t.x[k] + t.x_at + c;
     const float* const w = t.weights[k] + c;
     MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
       const vec weight = read(w + v * lanes);
@@ -146,19 +176,83 @@ inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
   }
 }
 
+// All rows of a tile whose windows are whole and overlap: every pixel is read once for all of them.
+template <int Width, int Stride, int Vectors>
+inline void depthwise_overlap(const depthwise_tile& t, std::size_t c, mask m) {
+  constexpr int rows = static_cast<int>(depthwise_rows);
+  const std::ptrdiff_t pixel_step = t.x_row / Stride;
+  const bool partial = Vectors == 1 && t.end - c < lanes;
+  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
+  vec sum[rows][Vectors];
+  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const vec bias = t.bias != nullptr ? read(t.bias + c + v * lanes) : zero();
+    MIZZEN_UNROLL for (int r = 0; r < rows; ++r) sum[r][v] = bias;
+  }
+  for (std::size_t k = 0; k < t.taps; k += Width) {
+    vec weight[Width][Vectors];
+    MIZZEN_UNROLL for (int i = 0; i < Width; ++i) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+        weight[i][v] = read(t.weights[k + static_cast<std::size_t>(i)] + c + v * lanes);
+      }
+    }
+    const float* x = t.x[k] + t.x_at + c;
+    MIZZEN_UNROLL for (int j = 0; j < (rows - 1) * Stride + Width; ++j, x += pixel_step) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+        const vec pixel = read(x + v * lanes);
+        MIZZEN_UNROLL for (int r = 0; r < rows; ++r) {
+          const int i = j - r * Stride;
+          if (i >= 0 && i < Width) sum[r][v] = fma(pixel, weight[i][v], sum[r][v]);
+        }
+      }
+    }
+  }
+  MIZZEN_UNROLL for (int r = 0; r < rows; ++r) {
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      if (t.clamp) sum[r][v] = clamp(sum[r][v], splat(t.low), splat(t.high));
+      float* const y = t.y + r * t.y_row + static_cast<std::ptrdiff_t>(c) + v * lanes;
+      if (partial) {
+        store(y, sum[r][v], m);
+      } else {
+        store(y, sum[r][v]);
+      }
+    }
+  }
+}
+
+template <int Width, int Stride>
+void depthwise_overlapping(const depthwise_tile& t) {
+  // With wide vectors there are registers for two of them.
+  constexpr int vectors = lanes == 16 ? 2 : 1;
+  std::size_t c = t.first;
+  for (; c + vectors * lanes <= t.end; c += vectors * lanes) {
+    depthwise_overlap<Width, Stride, vectors>(t, c, first_lanes(lanes));
+  }
+  for (; c < t.end; c += lanes) {
+    depthwise_overlap<Width, Stride, 1>(t, c, first_lanes(t.end - c));
+  }
+}
+
 template <int Rows>
 void depthwise_pixels(const depthwise_tile& t) {
-  std::size_t c = 0;
-  for (; c + 2 * lanes <= t.channels; c += 2 * lanes) {
+  std::size_t c = t.first;
+  for (; c + 2 * lanes <= t.end; c += 2 * lanes) {
     depthwise_block<Rows, 2>(t, c, first_lanes(lanes));
   }
-  for (; c < t.channels; c += lanes) {
-    depthwise_block<Rows, 1>(t, c, first_lanes(t.channels - c));
+  for (; c < t.end; c += lanes) {
+    depthwise_block<Rows, 1>(t, c, first_lanes(t.end - c));
   }
 }
 
 void depthwise(const depthwise_tile& t) {
   static_assert(depthwise_rows == 4);
+  if (t.rows == depthwise_rows && t.stride == 1) {
+    if (t.width == 3) return depthwise_overlapping<3, 1>(t);
+    if (t.width == 5) return depthwise_overlapping<5, 1>(t);
+  }
+  if (t.rows == depthwise_rows && t.stride == 2) {
+    if (t.width == 3) return depthwise_overlapping<3, 2>(t);
+    if (t.width == 5) return depthwise_overlapping<5, 2>(t);
+  }
   constexpr void (*of[])(const depthwise_tile&) = {
       nullptr, depthwise_pixels<1>, depthwise_pixels<2>, depthwise_pixels<3>, depthwise_pixels<4>};
   of[t.rows](t);

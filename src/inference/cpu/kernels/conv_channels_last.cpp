@@ -2,6 +2,9 @@
 
 #include "inference/cpu/kernels/conv_channels_last_parts.hpp"
 
+#include <mizzen/core/checked.hpp>
+
+#include <cstdint>
 #include <cstring>
 
 namespace mizzen::inference::detail::cpu {
@@ -12,6 +15,13 @@ namespace {
 constexpr std::size_t small_weights = std::size_t{64} << 10;  // floats
 
 bool is_plain(const window_axis& a) { return a.stride == 1 && a.dilation == 1; }
+
+// Every pixel of the output is made of the one at its place.
+bool is_pointwise(const window_3d& w) {
+  return std::all_of(w.axes.begin(), w.axes.end(), [](const window_axis& a) {
+    return a.kernel == 1 && a.stride == 1 && a.pad_begin == 0 && a.in == a.out;
+  });
+}
 
 // A picture as the direct method reads it: where its lines and pixels lie, and the window over it.
 struct picture {
@@ -42,7 +52,13 @@ std::size_t padded_width(const window_axis& a) {
 }
 std::size_t padded_floats(const channels_last_shape& s) {
   const window_3d& w = s.window;
-  return s.batch * w.depth().in * w.height().in * padded_width(w.width()) * s.in_channels;
+  const auto number = [](std::size_t n) { return static_cast<std::int64_t>(n); };
+  // Large strides and pads may make much of a small picture.
+  std::int64_t floats = number(s.batch * w.depth().in * w.height().in);
+  for (const std::size_t factor : {padded_width(w.width()), s.in_channels}) {
+    floats = checked_mul(floats, number(factor), "memory of a convolution");
+  }
+  return static_cast<std::size_t>(floats);
 }
 
 picture padded(const channels_last_call& call, float* to) {
@@ -81,7 +97,11 @@ picture padded(const channels_last_call& call, float* to) {
 class addresses {
  public:
   addresses(const picture& p, const float* zeros, std::ptrdiff_t* offsets)
-      : p_(p), zeros_(zeros), offsets_(offsets), taps_(p.window.taps()) {
+      : p_(p),
+        zeros_(zeros),
+        offsets_(offsets),
+        taps_(p.window.taps()),
+        pointwise_(is_pointwise(p.window)) {
     std::ptrdiff_t* to = offsets_;
     for_each_tap([&](std::size_t kd, std::size_t kh, std::size_t kw) {
       const auto& [d, h, w] = p_.window.axes;
@@ -94,6 +114,11 @@ class addresses {
   void of_pixels(std::size_t first, std::size_t count, std::size_t channel,
                  const float** to) const {
     const auto& [d, h, w] = p_.window.axes;
+    if (pointwise_) {
+      const float* x = p_.data + first * p_.pixel + channel;
+      for (std::size_t i = 0; i < count; ++i, x += p_.pixel) to[i] = x;
+      return;
+    }
     std::size_t ow = first % w.out;
     std::size_t oh = first / w.out % h.out;
     std::size_t od = first / w.out / h.out % d.out;
@@ -152,6 +177,7 @@ class addresses {
   const float* zeros_;
   std::ptrdiff_t* offsets_;
   std::size_t taps_;
+  bool pointwise_;
 };
 
 // Adjacent pixels at a multiple of this distance, in floats, have their channels in the same set of

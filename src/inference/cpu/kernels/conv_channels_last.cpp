@@ -349,7 +349,7 @@ conv_method conv_method_for(const channels_last_shape& s) noexcept {
   if (s.groups == 1 && s.in_channels >= 16 && s.out_channels >= 16 && h.kernel == 3 &&
       w.kernel == 3 && is_plain(h) && is_plain(w) && is_plain(s.window.depth())) {
     // Its weights are four times as many: with few tiles, reading them takes longest.
-    constexpr std::size_t least_tiles = 9;
+    constexpr std::size_t least_tiles = 4;
     const std::size_t tiles = divide_up(h.out, winograd_out) * divide_up(w.out, winograd_out);
     if (tiles == 0 || tiles >= least_tiles) return conv_method::winograd;
   }

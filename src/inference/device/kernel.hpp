@@ -15,14 +15,12 @@ namespace mizzen::inference::detail {
 
 class thread_pool;
 
-// A value as a kernel sees it at run time. All dimensions are known; shape is the logical one, and
-// the memory is dense in the given layout (blocked channels rounded up to whole blocks, the rest
-// zero). Memory of engine-made values is 64-byte aligned; that of the caller's tensors only to its
-// type. data is null for an input or output that is left out; it may be anything for 0 elements.
+// A value as a kernel sees it at run time. All dimensions are known, and the memory is dense.
+// Memory of engine-made values is 64-byte aligned; that of the caller's tensors only to its type.
+// data is null for an input or output that is left out; it may be anything for 0 elements.
 struct value_view {
   void* data = nullptr;
   element_type type = element_type::undefined;
-  memory_layout layout = memory_layout::plain;
   std::span<const std::int64_t> shape;
   std::size_t count = 0;  // product of shape
 
@@ -93,8 +91,8 @@ class kernel {
   // Temporary memory that run() needs for these shapes.
   virtual std::size_t scratch_bytes(const shape_context&) const { return 0; }
 
-  // True if run() is right when output 0 lies in exactly the memory of this input (same bytes,
-  // same layout; the engine sees to the sizes, and that nobody needs the input afterwards).
+  // True if run() is right when output 0 lies in exactly the memory of this input (the
+  // engine sees to the sizes, and that nobody needs the input afterwards).
   virtual bool may_overwrite(std::size_t /*input*/) const { return false; }
 
   // False if run() never looks at the data of this input, because what it needs was prepacked: the

@@ -14,18 +14,6 @@ const T& as(const attribute_value& value, std::string_view name, std::string_vie
 
 }  // namespace
 
-std::string_view to_string(memory_layout layout) noexcept {
-  switch (layout) {
-    case memory_layout::plain:
-      return "plain";
-    case memory_layout::nchw8c:
-      return "nchw8c";
-    case memory_layout::nchw16c:
-      return "nchw16c";
-  }
-  return "?";
-}
-
 std::string_view to_string(post_op_kind kind) noexcept {
   switch (kind) {
     case post_op_kind::relu:
@@ -183,7 +171,6 @@ std::string to_text(const graph& g) {
     if (id == no_value) return std::string("-");
     const value& v = g.values[id];
     std::string text = v.name + ":" + type_text(g, id);
-    if (v.layout != memory_layout::plain) text += "@" + std::string(to_string(v.layout));
     if (v.constant) text += "=const";
     return text;
   };

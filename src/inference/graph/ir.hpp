@@ -33,11 +33,6 @@ inline constexpr std::size_t max_rank = 8;
 // Greatest dimension: leaves room for sums of dimensions, strides and pads in 64 bits.
 inline constexpr std::int64_t max_dimension = std::int64_t{1} << 48;
 
-// How a value's elements lie in memory. Blocked layouts split channels into groups that are
-// innermost: [N, C/8, H, W, 8]; the shape kept beside stays the logical [N, C, H, W].
-enum class memory_layout : std::uint8_t { plain, nchw8c, nchw16c };
-std::string_view to_string(memory_layout layout) noexcept;
-
 using attribute_value = std::variant<std::int64_t, float, std::string, std::vector<std::int64_t>,
                                      std::vector<float>, std::vector<std::string>,
                                      std::shared_ptr<const tensor>, std::shared_ptr<const graph>>;
@@ -105,7 +100,6 @@ struct value {
   element_type type = element_type::undefined;  // of the elements, for any kind
   value_kind kind = value_kind::tensor;
   std::optional<dims> shape;  // nullopt while not even the rank is known, and for other kinds
-  memory_layout layout = memory_layout::plain;
   std::shared_ptr<const tensor> constant;  // set for initializers and folded values
 };
 

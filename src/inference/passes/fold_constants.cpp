@@ -71,8 +71,7 @@ bool fold_constants(graph& g, pass_context& context) {
       if (n.inputs[k] == no_value) continue;
       const value& v = g.values[n.inputs[k]];
       facts[k] = {v.type, v.shape, v.constant.get()};
-      in[k] = v.constant ? view_of(*v.constant)
-                         : describe_value(v.type, *v.shape, memory_layout::plain);
+      in[k] = v.constant ? view_of(*v.constant) : describe_value(v.type, *v.shape);
       if (v.constant) in_bytes = checked_add(in_bytes, v.constant->bytes().size(), "constants");
     }
     infer_node(n, facts, out);

@@ -42,9 +42,7 @@ class plan::builder {
  private:
   bool known(value_id v) const { return known_[v] != nullptr; }
 
-  value_view view(value_id v) const {
-    return describe_value(types_[v], out_.shapes_[v], g_.values[v].layout);
-  }
+  value_view view(value_id v) const { return describe_value(types_[v], out_.shapes_[v]); }
 
   void infer() {
     const std::size_t count = g_.values.size();
@@ -224,7 +222,6 @@ class plan::builder {
       const value_id v = n.inputs[k];
       if (v == no_value || where_[v].kind != storage_kind::arena) continue;
       if (!p_.kernels[i]->may_overwrite(k)) continue;
-      if (g_.values[v].layout != g_.values[n.outputs[0]].layout) continue;
       const std::size_t buffer = where_[v].index;
       const auto uses = std::count_if(n.inputs.begin(), n.inputs.end(), [&](value_id other) {
         return other != no_value && where_[other].kind == storage_kind::arena &&

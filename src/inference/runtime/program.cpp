@@ -49,13 +49,12 @@ bool is_concrete(const std::optional<dims>& shape) noexcept {
   return shape && std::all_of(shape->begin(), shape->end(), [](std::int64_t d) { return d >= 0; });
 }
 
-value_view describe_value(element_type type, std::span<const std::int64_t> shape,
-                          memory_layout layout) {
-  return {nullptr, type, layout, shape, checked_element_count(shape, "value")};
+value_view describe_value(element_type type, std::span<const std::int64_t> shape) {
+  return {nullptr, type, shape, checked_element_count(shape, "value")};
 }
 
 value_view view_of(const tensor& t) {
-  value_view v = describe_value(t.type(), t.shape(), memory_layout::plain);
+  value_view v = describe_value(t.type(), t.shape());
   v.data = const_cast<std::byte*>(t.bytes().data());
   return v;
 }
@@ -86,13 +85,7 @@ std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const val
   return results;
 }
 
-std::size_t value_bytes(const value_view& v) {
-  if (v.layout == memory_layout::plain) return byte_size(v.type, v.count);
-  const std::int64_t block = v.layout == memory_layout::nchw8c ? 8 : 16;
-  dims padded(v.shape.begin(), v.shape.end());
-  padded[1] = (padded[1] + block - 1) / block * block;
-  return byte_size(v.type, checked_element_count(padded, "value"));
-}
+std::size_t value_bytes(const value_view& v) { return byte_size(v.type, v.count); }
 
 std::size_t output_bytes(std::span<const inferred> outputs) {
   constexpr std::size_t unknown = std::numeric_limits<std::size_t>::max();

@@ -36,8 +36,7 @@ struct program_part {
 bool is_concrete(const std::optional<dims>& shape) noexcept;
 
 // A view without data of a value of this type and shape.
-value_view describe_value(element_type type, std::span<const std::int64_t> shape,
-                          memory_layout layout);
+value_view describe_value(element_type type, std::span<const std::int64_t> shape);
 
 // Runs one node now, into new tensors of the inferred shapes. Inputs that are left out have no
 // type; those of Shape and Size need no data. Used to fold constants and to compute shapes; the
@@ -48,7 +47,7 @@ std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const val
 // A view on a constant.
 value_view view_of(const tensor& t);
 
-// Bytes of a value; blocked layouts round channels up to whole blocks.
+// Bytes of a value.
 std::size_t value_bytes(const value_view& v);
 
 // Bytes that the outputs of a node take; SIZE_MAX if not all are known or of fixed size.

@@ -1,5 +1,6 @@
-// Convolution in one or two spatial dimensions (one is a height of 1), in the plain NCHW layout.
-// For the channel-blocked layout see conv_blocked.hpp.
+// Convolution in one or two spatial dimensions (one is a height of 1), over [batch,
+// channels, height, width]. conv_channels_last.hpp has the faster ones; these take weights that
+// only a run knows.
 #pragma once
 
 #include "inference/cpu/kernels/gemm.hpp"
@@ -28,8 +29,8 @@ struct conv_epilogue {
   bool clamp = false;
   float low = 0;
   float high = 0;
-  // Called once for every finished run of y, while it is in cache: n pixels of one channel (of one
-  // block of channels in the blocked layout), beginning at the given pixel.
+  // Called once for every finished run of y, while it is in cache: n pixels of one channel,
+  // beginning at the given pixel.
   void (*finish)(const void* context, std::size_t image, std::size_t channel, std::size_t pixel,
                  float* y, std::size_t n) = nullptr;
   const void* context = nullptr;

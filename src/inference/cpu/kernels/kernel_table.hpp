@@ -146,7 +146,7 @@ struct conv_tile {
 // Some adjacent pixels of a depthwise convolution over channels that lie last:
 //   y[r, c] = clamp(bias[c] + sum over taps t of x[t][x_at + r * x_row + c] weights[t][c])
 struct depthwise_tile {
-  std::size_t rows = 0;  // 1 … depthwise_rows
+  std::size_t rows = 0;   // 1 … depthwise_rows
   std::size_t first = 0;  // channels [first, end) are made
   std::size_t end = 0;
   std::size_t taps = 0;

@@ -173,6 +173,27 @@ TEST(layout, what_cannot_follow_gets_its_channels_back) {
   EXPECT_EQ(transposes(optimised(computed, noise({2, 3, 4, 5}))), 0U);
 }
 
+TEST(layout, strips) {
+  for (const int stride : {1, 2}) {
+    for (const bool padded : {true, false}) {
+      model_builder m;
+      m.input("x", f32, {"n", 6, 45, 50}).initializer("up", noise({100, 6, 1, 1}, 2));
+      m.initializer("b", noise({100}, 3)).initializer("d", noise({100, 1, 3, 3}, 4));
+      m.initializer("zero", number(0)).initializer("half", number(0.5F));
+      m.node("Conv", {"x", "up", "b"}, {"u"})
+          .node("Clip", {"u", "zero", "half"}, {"c"})
+          .node("Conv", {"c", "d"}, {"w"},
+                {{"group", 100},
+                 {"strides", {stride, stride}},
+                 {"pads", std::vector<std::int64_t>(4, padded ? 1 : 0)}})
+          .node("HardSwish", {"w"}, {"y"})
+          .output("y", f32, {"n", 100, "oh", "ow"});
+      EXPECT_THAT(optimised(m, noise({2, 6, 45, 50})),
+                  HasSubstr("mizzen.PointwiseDepthwiseConv+hard_swish"));
+    }
+  }
+}
+
 TEST(layout, empty_pictures) {
   model_builder m = behind_conv();
   m.node("Relu", {"c"}, {"y"}).output("y", f32, {"n", 18, "h", "w"});

@@ -25,6 +25,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/conv.cpp
   cpu/kernels/conv_channels_last.cpp
   cpu/kernels/conv_depthwise.cpp
+  cpu/kernels/conv_strips.cpp
   cpu/kernels/conv_transpose.cpp
   cpu/kernels/conv_transpose_channels_last.cpp
   cpu/kernels/conv_winograd.cpp

@@ -56,6 +56,9 @@ void attention(infer_context& c) {
 
 }  // namespace
 
-void add_mizzen_rules(shape_rule_table& table) { table["Attention"] = {3, 8, 1, attention}; }
+void add_mizzen_rules(shape_rule_table& table) {
+  table["Attention"] = {3, 8, 1, attention};
+  table["PointwiseDepthwiseConv"] = {4, 5, 1, pointwise_depthwise_conv};
+}
 
 }  // namespace mizzen::inference::detail

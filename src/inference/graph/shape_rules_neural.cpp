@@ -493,6 +493,18 @@ void arg_reduce(infer_context& c) {
 
 }  // namespace
 
+void pointwise_depthwise_conv(infer_context& c) {
+  const dims* x = c.shape(0);
+  const dims* w = c.shape(3);
+  if (x == nullptr || w == nullptr) return c.set(0, c.type(0));
+  c.rank_is(0, 4);
+  c.rank_is(3, 4);
+  const window win = window_of(c, 2, {w->begin() + 2, w->end()});
+  c.set(0, c.type(0),
+        dims{(*x)[0], window_output(c, win, 0, (*x)[1], false),
+             window_output(c, win, 1, (*x)[2], false), (*w)[0]});
+}
+
 void global_pool(infer_context& c) {
   const dims* x = c.shape(0);
   if (x == nullptr) return c.set(0, c.type(0));

@@ -63,7 +63,10 @@ void run_passes(graph& g, pass_context& context) {
     if (!changed) break;
   }
   // What it moves of the constants is folded.
-  if (run({"assign_layout", assign_layout})) run(clean_up[0]);
+  if (run({"assign_layout", assign_layout})) {
+    run(clean_up[0]);
+    run({"fuse_strips", fuse_strips});
+  }
   run(clean_up[3]);
 }
 

@@ -58,6 +58,10 @@ bool fuse_post_ops(graph& g, pass_context& context);
 // do not look for what this one makes: it comes after them.
 bool assign_layout(graph& g, pass_context& context);
 
+// A pointwise convolution and the depthwise one behind it, with a large value between them, become
+// one node that makes that value line by line.
+bool fuse_strips(graph& g, pass_context& context);
+
 // Nodes whose outputs nobody uses, and the outputs nobody uses of those that stay.
 bool remove_dead_code(graph& g, pass_context& context);
 

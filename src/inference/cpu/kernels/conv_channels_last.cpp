@@ -257,14 +257,14 @@ class direct_task {
     tile_.high = e.high;
   }
 
-  // Pixels [first, last) of channels [column, end) of a group.
+  // Pixels [first, last) of channels [column, end) of a group. y is where the first pixel goes.
   void run(std::size_t group, std::size_t first, std::size_t last, std::size_t column,
-           std::size_t end) {
+           std::size_t end, float* y) {
     for (std::size_t p = first; p < last; p += block_.rows) {
       const std::size_t rows = std::min(block_.rows, last - p);
       addresses_.of_pixels(p, rows, group * call_.shape.in_per_group(), x_);
       for (std::size_t r = 0; block_.copied && r < rows; ++r) copy(r);
-      make(group, p, rows, column, end);
+      make(group, p, rows, column, end, y + (p - first) * call_.shape.out_channels);
     }
   }
 
@@ -279,7 +279,7 @@ class direct_task {
   }
 
   void make(std::size_t group, std::size_t first, std::size_t rows, std::size_t column,
-            std::size_t end) {
+            std::size_t end, float* y) {
     const channels_last_shape& s = call_.shape;
     const std::size_t step = balanced_tile(call_.kernels, rows);
     const std::size_t width = call_.kernels.tile_columns();
@@ -291,20 +291,23 @@ class direct_task {
       const std::size_t channel = group * s.out_per_group() + n;
       if (call_.epilogue.bias != nullptr) tile_.bias = call_.epilogue.bias + channel;
       for (std::size_t r = 0; r < rows; r += step) {
-        const std::size_t at = (first + r) * s.out_channels + channel;
         tile_.rows = std::min(step, rows - r);
         tile_.x = x_ + r * taps_;
-        tile_.y = call_.y + at;
-        if (call_.epilogue.residual != nullptr) tile_.residual = call_.epilogue.residual + at;
+        tile_.y = y + r * s.out_channels + channel;
+        if (call_.epilogue.residual != nullptr) {
+          tile_.residual = call_.epilogue.residual + (first + r) * s.out_channels + channel;
+        }
         call_.kernels.conv(tile_);
         if (tile_.prefetch != nullptr) tile_.prefetch += tile_.prefetch_lines * line_floats;
       }
     }
     if (end - column == s.out_channels) {
-      return call_.finish(first * s.out_channels, rows * s.out_channels);
+      return call_.finish(first * s.out_channels, y, rows * s.out_channels);
     }
     for (std::size_t r = 0; r < rows; ++r) {
-      call_.finish((first + r) * s.out_channels + group * s.out_per_group() + column, end - column);
+      const std::size_t channel = group * s.out_per_group() + column;
+      call_.finish((first + r) * s.out_channels + channel, y + r * s.out_channels + channel,
+                   end - column);
     }
   }
 
@@ -333,7 +336,8 @@ void conv_direct(const channels_last_call& call, const picture& p, float* scratc
                                  t % per_group / grid.row_tasks * grid.columns;
                              const std::size_t row = t % grid.row_tasks * grid.rows;
                              task.run(t / per_group, row, std::min(row + grid.rows, pixels), column,
-                                      std::min(column + grid.columns, s.out_per_group()));
+                                      std::min(column + grid.columns, s.out_per_group()),
+                                      call.y + row * s.out_channels);
                            }
                          });
 }
@@ -409,7 +413,7 @@ std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channe
                                        conv_method method, unsigned threads) {
   switch (method) {
     case conv_method::depthwise:
-      return floats_of_addresses(2 * s.window.taps()) * threads;
+      return conv_depthwise_scratch(s) * threads;
     case conv_method::winograd:
       return conv_winograd_scratch(s, threads);
     case conv_method::lines:
@@ -419,6 +423,17 @@ std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channe
       break;
   }
   return block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
+}
+
+std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last_shape& s) {
+  return block_layout(kernels, s, 1, s.in_channels).per_thread();
+}
+
+void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last, float* y,
+                 float* scratch) {
+  const picture p = as_it_is(call.shape, call.x);
+  const block_layout block(call.kernels, call.shape, 1, p.pixel);
+  direct_task(call, p, block, scratch).run(0, first, last, 0, call.shape.out_channels, y);
 }
 
 void conv_channels_last(const kernel_table& kernels, thread_pool& pool,

@@ -85,6 +85,24 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
                         const float* x, float* y, const channels_last_epilogue& epilogue,
                         float* scratch);
 
+// One of the convolutions of a strip.
+struct conv_part {
+  const channels_last_shape& shape;
+  const channels_last_weights& weights;
+  const channels_last_epilogue& epilogue;
+};
+
+// A pointwise convolution of one group (method direct) and a depthwise one of its output, over
+// pictures without depth. The pointwise one's epilogue may have a bias and a clamp. Allocates
+// nothing.
+std::size_t conv_pointwise_depthwise_scratch(const kernel_table& kernels,
+                                             const channels_last_shape& pointwise,
+                                             const channels_last_shape& depthwise,
+                                             unsigned threads);
+void conv_pointwise_depthwise(const kernel_table& kernels, thread_pool& pool,
+                              const conv_part& pointwise, const conv_part& depthwise,
+                              const float* x, float* y, float* scratch);
+
 // The transposed convolution: shape is that of the convolution from y to x, so that x is [batch,
 // out depth, out height, out width, out_channels] of it and y the picture it goes over; groups
 // is 1. Weights are [channels of x, channels of y, kernel depth, kernel height, kernel width].

@@ -39,8 +39,9 @@ struct channels_last_call {
   const channels_last_epilogue& epilogue;
   float* scratch;
 
-  void finish(std::size_t at, std::size_t n) const {
-    if (epilogue.finish != nullptr) epilogue.finish(epilogue.context, at, y + at, n);
+  // run is where y[at] lies.
+  void finish(std::size_t at, float* run, std::size_t n) const {
+    if (epilogue.finish != nullptr) epilogue.finish(epilogue.context, at, run, n);
   }
 };
 
@@ -50,5 +51,24 @@ void pack_winograd(const channels_last_shape& shape, const float* weights,
                    std::size_t panel_columns, std::size_t row, float* to);
 
 void conv_depthwise(const channels_last_call& call);
+
+// The parts of conv_pointwise_depthwise(): a piece of one convolution at a time.
+
+// Pixels [first, last) of a pointwise convolution of one group, to y.
+std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last_shape& shape);
+void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last, float* y,
+                 float* scratch);
+
+// Lines of a picture of which only the last few are kept, line i at i modulo their number.
+struct line_ring {
+  const float* data = nullptr;  // null: call.x holds all lines
+  std::size_t lines = 0;
+};
+
+// One line of the output of a depthwise convolution, over a picture without depth where it is kept
+// in a ring.
+std::size_t conv_depthwise_scratch(const channels_last_shape& shape);
+void conv_depthwise_line(const channels_last_call& call, std::size_t line, const line_ring& ring,
+                         float* scratch);
 
 }  // namespace mizzen::inference::detail::cpu

@@ -6,8 +6,9 @@ namespace {
 // One line of the output at a time. Taps outside the picture are left out.
 class depthwise_line {
  public:
-  depthwise_line(const channels_last_call& call, float* scratch)
+  depthwise_line(const channels_last_call& call, const line_ring& ring, float* scratch)
       : call_(call),
+        ring_(ring),
         x_(reinterpret_cast<const float**>(scratch)),
         weights_(x_ + call.shape.window.taps()) {
     const channels_last_epilogue& e = call.epilogue;
@@ -73,6 +74,13 @@ class depthwise_line {
     return std::max(floats / pixels / granule, std::size_t{1}) * granule;
   }
 
+  // Line ih of the picture whose first one is line `first` of all.
+  const float* line_of(std::size_t first, std::size_t ih) const {
+    const std::size_t floats = call_.shape.window.width().in * call_.shape.out_channels;
+    if (ring_.data != nullptr) return ring_.data + ih % ring_.lines * floats;
+    return call_.x + (first + ih) * floats;
+  }
+
   // The taps of an output that lie inside the picture.
   void find_taps(std::size_t image, std::size_t od, std::size_t oh, std::size_t ow) {
     const auto& [d, h, w] = call_.shape.window.axes;
@@ -83,13 +91,12 @@ class depthwise_line {
       for (std::size_t kh = 0; kh < h.kernel; ++kh) {
         const std::ptrdiff_t ih = h.input(oh, kh);
         if (!h.inside(ih)) continue;
-        const std::size_t at =
-            ((image * d.in + static_cast<std::size_t>(id)) * h.in + static_cast<std::size_t>(ih)) *
-            w.in;
+        const float* const from = line_of((image * d.in + static_cast<std::size_t>(id)) * h.in,
+                                          static_cast<std::size_t>(ih));
         for (std::size_t kw = 0; kw < w.kernel; ++kw) {
           const std::ptrdiff_t iw = w.input(ow, kw);
           if (!w.inside(iw)) continue;
-          x_[tile_.taps] = call_.x + (at + static_cast<std::size_t>(iw)) * call_.shape.out_channels;
+          x_[tile_.taps] = from + static_cast<std::size_t>(iw) * call_.shape.out_channels;
           weights_[tile_.taps] = call_.weights.tap((kd * h.kernel + kh) * w.kernel + kw);
           ++tile_.taps;
         }
@@ -104,10 +111,11 @@ class depthwise_line {
       call_.kernels.accumulate(reduce_op::sum, e.residual + at, y, n);
       if (e.clamp) call_.kernels.unary({unary_op::clip, e.low, e.high}, y, y, n);
     }
-    call_.finish(at, n);
+    call_.finish(at, y, n);
   }
 
   const channels_last_call& call_;
+  const line_ring& ring_;
   const float** x_;
   const float** weights_;
   depthwise_tile tile_;
@@ -115,14 +123,24 @@ class depthwise_line {
 
 }  // namespace
 
+std::size_t conv_depthwise_scratch(const channels_last_shape& shape) {
+  return floats_of_addresses(2 * shape.window.taps());
+}
+
+void conv_depthwise_line(const channels_last_call& call, std::size_t line, const line_ring& ring,
+                         float* scratch) {
+  depthwise_line(call, ring, scratch).run(line);
+}
+
 void conv_depthwise(const channels_last_call& call) {
   const window_3d& w = call.shape.window;
-  const std::size_t per_thread = floats_of_addresses(2 * w.taps());
+  const std::size_t per_thread = conv_depthwise_scratch(call.shape);
   const std::size_t lines = call.shape.batch * w.depth().out * w.height().out;
   const std::size_t work = w.width().out * call.shape.out_channels * w.taps();
   call.pool.parallel_for(lines, (std::size_t{64} << 10) / (work + 1) + 1,
                          [&](std::size_t begin, std::size_t end, unsigned slot) {
-                           depthwise_line each(call, call.scratch + slot * per_thread);
+                           const line_ring none;
+                           depthwise_line each(call, none, call.scratch + slot * per_thread);
                            for (std::size_t i = begin; i < end; ++i) each.run(i);
                          });
 }

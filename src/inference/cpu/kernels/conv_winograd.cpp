@@ -171,7 +171,8 @@ class winograd_block {
     const std::size_t bottom = std::min(h.out, top + tiles_ / cut_.across * winograd_out);
     const std::size_t line = w.out * channels;
     for (std::size_t oh = top; oh < bottom; ++oh) {
-      call_.finish(picture * channels + oh * line, line);
+      const std::size_t at = picture * channels + oh * line;
+      call_.finish(at, call_.y + at, line);
     }
   }
 

@@ -1,0 +1,71 @@
+// A pointwise convolution and the depthwise one behind it, a line at a time: what lies between
+// them, often the largest value of a network, is never whole.
+#include "inference/cpu/kernels/conv_channels_last_parts.hpp"
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+struct strip_layout {
+  strip_layout(const kernel_table& kernels, const channels_last_shape& pointwise,
+               const channels_last_shape& depthwise)
+      : lines((depthwise.window.height().kernel - 1) * depthwise.window.height().dilation + 1),
+        line(depthwise.window.width().in * depthwise.in_channels),
+        pixels(conv_pixels_scratch(kernels, pointwise)),
+        taps(conv_depthwise_scratch(depthwise)) {}
+  std::size_t per_thread() const { return round_up(lines * line, 16) + pixels + taps; }
+
+  std::size_t lines;  // that a line of the output needs
+  std::size_t line;   // floats of one
+  std::size_t pixels, taps;
+};
+
+}  // namespace
+
+std::size_t conv_pointwise_depthwise_scratch(const kernel_table& kernels,
+                                             const channels_last_shape& pointwise,
+                                             const channels_last_shape& depthwise,
+                                             unsigned threads) {
+  return strip_layout(kernels, pointwise, depthwise).per_thread() * threads;
+}
+
+void conv_pointwise_depthwise(const kernel_table& kernels, thread_pool& pool,
+                              const conv_part& pointwise, const conv_part& depthwise,
+                              const float* x, float* y, float* scratch) {
+  const strip_layout layout(kernels, pointwise.shape, depthwise.shape);
+  const window_axis& h = depthwise.shape.window.height();
+  const std::size_t width = depthwise.shape.window.width().in;
+  const std::size_t lines = depthwise.shape.batch * h.out;
+  if (lines == 0) return;
+  // Every task makes the lines between its own and the one before it anew: few, large ones.
+  const std::size_t grain = divide_up(lines, pool.size() == 1 ? 1 : std::size_t{2} * pool.size());
+  pool.parallel_for(lines, grain, [&](std::size_t begin, std::size_t end, unsigned slot) {
+    float* const ring_data = scratch + slot * layout.per_thread();
+    float* const pixels = ring_data + round_up(layout.lines * layout.line, 16);
+    const line_ring ring{ring_data, layout.lines};
+    const channels_last_call first{kernels, pool,    pointwise.shape,    pointwise.weights,
+                                   x,       nullptr, pointwise.epilogue, nullptr};
+    const channels_last_call second{kernels, pool, depthwise.shape,    depthwise.weights,
+                                    nullptr, y,    depthwise.epilogue, nullptr};
+    std::size_t image = begin / h.out;
+    std::size_t made = 0;  // lines of the image before this one
+    for (std::size_t i = begin; i < end; ++i) {
+      if (i / h.out != image) {
+        image = i / h.out;
+        made = 0;
+      }
+      const std::ptrdiff_t top = h.input(i % h.out, 0);
+      const std::ptrdiff_t bottom = h.input(i % h.out, h.kernel - 1) + 1;
+      const auto needed = static_cast<std::size_t>(std::max<std::ptrdiff_t>(bottom, 0));
+      std::size_t line = std::max(made, static_cast<std::size_t>(std::max<std::ptrdiff_t>(top, 0)));
+      for (; line < std::min(needed, h.in); ++line) {
+        const std::size_t pixel = (image * h.in + line) * width;
+        conv_pixels(first, pixel, pixel + width, ring_data + line % layout.lines * layout.line,
+                    pixels);
+      }
+      made = std::max(made, line);
+      conv_depthwise_line(second, i, ring, pixels + layout.pixels);
+    }
+  });
+}
+
+}  // namespace mizzen::inference::detail::cpu

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,8 @@ CASES = (
     ("models", "ppocrv4_rec", {}),
     ("models", "magika", {}),
     ("models", "digits", {}),
+    ("zoo", "silero_vad", {}),
+    ("zoo", "silero_vad_op18_ifless", {}),
     ("standard", "unet3d", {}),
 )
 Run = Callable[[], dict[str, np.ndarray]]
@@ -125,11 +127,25 @@ def once(engine: str, path: str, inputs_file: str, threads: int) -> None:
     print(json.dumps({"load": loaded, "memory": peak_memory() - before}))
 
 
-def loads(path: str, inputs: dict[str, np.ndarray], scratch: str) -> dict[str, list[dict[str, float]]]:
+def engines_for(path: str, inputs: dict[str, np.ndarray]) -> dict[str, Callable[..., Run]]:
+    """Those that take the model: a peer that refuses it is left out of its table."""
+    able = {}
+    for engine, start in ENGINES.items():
+        try:
+            start(path, inputs, 1)()
+            able[engine] = start
+        except Exception as error:
+            if engine in ("Mizzen", "ONNX Runtime"):
+                raise
+            print(f"{engine} does not take {path}: {str(error).strip().splitlines()[-1]}")
+    return able
+
+
+def loads(engines: Iterable[str], path: str, inputs: dict[str, np.ndarray], scratch: str) -> dict[str, list[dict[str, float]]]:
     np.savez(scratch, **inputs)
-    found: dict[str, list[dict[str, float]]] = {engine: [] for engine in ENGINES}
+    found: dict[str, list[dict[str, float]]] = {engine: [] for engine in engines}
     for _ in range(3):
-        for engine in ENGINES:
+        for engine in found:
             command = [sys.executable, __file__, "--once", engine, path, scratch]
             found[engine].append(json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout))
     return found
@@ -138,10 +154,12 @@ def loads(path: str, inputs: dict[str, np.ndarray], scratch: str) -> dict[str, l
 def compare(records: Records, kind: str, name: str, wanted: dict[str, Any], scratch: str) -> None:
     path, inputs = model_of(kind, name, wanted)
     shape = ", ".join(f"{key} {list(value.shape)}" for key, value in list(inputs.items())[:1])
+    engines = engines_for(path, inputs)
+    peers = [engine for engine in engines if engine != "Mizzen"]
     for threads in (1, 2):
-        runs = {engine: start(path, inputs, threads) for engine, start in ENGINES.items()}
+        runs = {engine: start(path, inputs, threads) for engine, start in engines.items()}
         agree(name, {engine: {key: np.array(value) for key, value in run().items()} for engine, run in runs.items()})
-        times: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+        times: dict[str, list[float]] = {engine: [] for engine in engines}
         until = time.perf_counter() + SECONDS
         order = list(runs)
         while time.perf_counter() < until or len(times["Mizzen"]) < 5:
@@ -151,10 +169,10 @@ def compare(records: Records, kind: str, name: str, wanted: dict[str, Any], scra
                 runs[engine]()
                 times[engine].append(time.perf_counter() - start)
         case = f"{name}, {shape}, {threads} thread{'s' if threads > 1 else ''}"
-        for peer in ("ONNX Runtime", "OpenVINO"):
+        for peer in peers:
             records.add_times(case, "ms", times["Mizzen"], peer, times[peer], 1e3)
-    found = loads(path, inputs, scratch)
-    for peer in ("ONNX Runtime", "OpenVINO"):
+    found = loads(engines, path, inputs, scratch)
+    for peer in peers:
         for metric, unit, scale in (("load", "ms", 1e3), ("memory", "MiB", 1)):
             records.add(name, metric, unit, statistics.median(each[metric] for each in found["Mizzen"]) * scale, peer,
                         statistics.median(each[metric] for each in found[peer]) * scale)

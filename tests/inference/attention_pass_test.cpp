@@ -196,6 +196,87 @@ TEST(fuse_attention, keys_of_another_input) {
   EXPECT_THAT(attention_model(f).check(3, 4), HasSubstr("mizzen.Attention"));
 }
 
+// What ONNX Runtime's dynamic quantisation makes of a MatMul.
+void quantised_matmul(model_builder& m, const std::string& x, const std::string& name,
+                      std::uint32_t seed, bool per_column) {
+  tensor weights(element_type::int8, {hidden, hidden});
+  for (auto& v : weights.data<std::int8_t>()) {
+    seed = seed * 1664525U + 1013904223U;
+    v = static_cast<std::int8_t>(static_cast<int>(seed >> 24) - 128);
+  }
+  tensor scale = tensor::scalar(0.01F);
+  tensor zero = tensor::scalar<std::int8_t>(3);
+  if (per_column) {
+    scale = noise({hidden}, seed);
+    zero = tensor(element_type::int8, {hidden});
+  }
+  m.initializer(name + ".w", weights)
+      .initializer(name + ".s", scale)
+      .initializer(name + ".z", zero)
+      .node("MatMulInteger", {x + ".q", name + ".w", x + ".z", name + ".z"}, {name + ".int"})
+      .node("Cast", {name + ".int"}, {name + ".float"}, {{"to", 1}})
+      .node("Mul", {x + ".s", name + ".s"}, {name + ".scale"})
+      .node("Mul", {name + ".float", name + ".scale"}, {name});
+}
+
+TEST(fuse_quantised, products_of_integers) {
+  for (const bool per_column : {false, true}) {
+    model_builder m;
+    m.input("x", f32, {"batch", "rows", hidden}).initializer("b", noise({hidden}, 9));
+    m.node("DynamicQuantizeLinear", {"x"}, {"x.q", "x.s", "x.z"});
+    quantised_matmul(m, "x", "p", 1, per_column);
+    m.node("Add", {"p", "b"}, {"biased"})
+        .node("Add", {"biased", "x"}, {"r"})
+        .node("Gelu", {"r"}, {"y"})
+        .opset(20)
+        .output("y", f32, {"batch", "rows", hidden});
+    const auto bytes = m.bytes();
+    const tensor x = noise({2, 5, hidden});
+    const auto plain = session::load(bytes, {.optimize = false}).run({{"x", x}});
+    const auto fast = session::load(bytes);
+    const auto made = fast.run({{"x", x}});
+    const auto a = made.at("y").data<float>();
+    const auto b = plain.at("y").data<float>();
+    for (std::size_t i = 0; i < b.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-4F) << i;
+    EXPECT_THAT(fast.dump_graph(), HasSubstr("DynamicQuantizedMatMul+add+add+gelu_erf"));
+    EXPECT_THAT(fast.dump_graph(), Not(HasSubstr("MatMulInteger")));
+  }
+}
+
+TEST(fuse_attention, quantised_projections_of_one_input_become_one_product) {
+  model_builder m;
+  m.input("x", f32, {"batch", "rows", hidden})
+      .initializer("split", ints({0, 0, heads, depth}))
+      .initializer("joined", ints({0, 0, hidden}));
+  m.node("DynamicQuantizeLinear", {"x"}, {"x.q", "x.s", "x.z"});
+  for (const char* const name : {"q", "k", "v"}) {
+    quantised_matmul(m, "x", name, static_cast<std::uint32_t>(name[0]), name[0] == 'k');
+    const bool key = name[0] == 'k';
+    m.node("Reshape", {name, "split"}, {std::string(name) + ".split"})
+        .node("Transpose", {std::string(name) + ".split"}, {std::string(name) + ".heads"},
+              {{"perm", key ? std::vector<std::int64_t>{0, 2, 3, 1}
+                            : std::vector<std::int64_t>{0, 2, 1, 3}}});
+  }
+  m.node("MatMul", {"q.heads", "k.heads"}, {"scores"})
+      .node("Softmax", {"scores"}, {"weights"}, {{"axis", -1}})
+      .node("MatMul", {"weights", "v.heads"}, {"context"})
+      .node("Transpose", {"context"}, {"turned"}, {{"perm", {0, 2, 1, 3}}})
+      .node("Reshape", {"turned", "joined"}, {"y"})
+      .output("y", f32, {"batch", "rows", hidden});
+  const auto bytes = m.bytes();
+  const tensor x = noise({2, 5, hidden});
+  const auto plain = session::load(bytes, {.optimize = false}).run({{"x", x}});
+  const auto fast = session::load(bytes);
+  const auto made = fast.run({{"x", x}});
+  const auto a = made.at("y").data<float>();
+  const auto b = plain.at("y").data<float>();
+  for (std::size_t i = 0; i < b.size(); ++i) EXPECT_NEAR(a[i], b[i], 1e-3F) << i;
+  const std::string graph = fast.dump_graph();
+  EXPECT_EQ(graph.find("mizzen.DynamicQuantizedMatMul"),
+            graph.rfind("mizzen.DynamicQuantizedMatMul"))
+      << graph;
+}
+
 TEST(fuse_attention, no_rows) { attention_model({}).check(2, 0); }
 
 // [1, 2 n, 12] rows split as [2, n, 3, 4]: attention within halves.

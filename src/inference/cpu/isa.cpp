@@ -46,8 +46,19 @@ isa detect_isa() noexcept {
   constexpr unsigned avx512 = (1U << 16U) | (1U << 17U) | (1U << 30U) | (1U << 31U);  // F DQ BW VL
   return has(b, avx512) && has(saved, mask_zmm) ? isa::avx512 : isa::avx2;
 }
+
+// Leaf 7, ECX bit 11.
+bool has_avx512_vnni() noexcept {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  return detect_isa() == isa::avx512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+         has(c, 1U << 11U);
+}
 #else
 isa detect_isa() noexcept { return isa::generic; }
+bool has_avx512_vnni() noexcept { return false; }
 #endif
 
 std::string_view to_string(isa level) noexcept {

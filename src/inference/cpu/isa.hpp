@@ -15,6 +15,9 @@ enum class isa {
 // The highest level that the processor has and the operating system saves the registers of.
 isa detect_isa() noexcept;
 
+// Whether a processor of the level avx512 also sums products of bytes (AVX-512 VNNI).
+bool has_avx512_vnni() noexcept;
+
 std::string_view to_string(isa level) noexcept;
 
 }  // namespace mizzen::inference::detail::cpu

@@ -2,15 +2,18 @@
 # instruction set their compile flags. Included from src/inference/CMakeLists.txt.
 set(isa_sources cpu/kernels/isa_generic.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  list(APPEND isa_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx512.cpp)
+  list(APPEND isa_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx512.cpp
+    cpu/kernels/isa_avx512_vnni.cpp)
   set_property(SOURCE cpu/kernels/isa_avx2.cpp APPEND PROPERTY COMPILE_OPTIONS
     -mavx2 -mfma -mf16c)
-  set_property(SOURCE cpu/kernels/isa_avx512.cpp APPEND PROPERTY COMPILE_OPTIONS
+  set_property(SOURCE cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_vnni.cpp
+    APPEND PROPERTY COMPILE_OPTIONS
     -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  set_property(SOURCE cpu/kernels/isa_avx512_vnni.cpp APPEND PROPERTY COMPILE_OPTIONS -mavx512vnni)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 warns of its own _mm512_undefined_…().
-    set_property(SOURCE cpu/kernels/isa_avx512.cpp APPEND PROPERTY COMPILE_OPTIONS
-      -Wno-uninitialized)
+    set_property(SOURCE cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_vnni.cpp
+      APPEND PROPERTY COMPILE_OPTIONS -Wno-uninitialized)
   endif()
 endif()
 # The tiles live in registers only when their loops are unrolled and the arrays dissolved. Under a
@@ -31,6 +34,8 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/conv_winograd.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
+  cpu/kernels/int8_gemm.cpp
+  cpu/kernels/int8_table.cpp
   cpu/kernels/kernel_table.cpp
   cpu/kernels/norm.cpp
   cpu/kernels/picture_channels_last.cpp
@@ -48,6 +53,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/ops/pooling.cpp
   cpu/ops/post_ops.cpp
   cpu/ops/recurrent.cpp
+  cpu/ops/quantised_matmul.cpp
   cpu/ops/reduction.cpp
   cpu/ops/unary.cpp
   cpu/ops/window_attributes.cpp

@@ -54,11 +54,18 @@ void attention(infer_context& c) {
   c.set(0, c.type(0), dims{(*q)[0], (*q)[1], columns});
 }
 
+// x, W, W's scale, W's zero.
+void dynamic_quantized_matmul(infer_context& c) {
+  c.rank_is(1, 2);
+  c.set(0, c.type(0), matmul_shape(c, 0, 1));
+}
+
 }  // namespace
 
 void add_mizzen_rules(shape_rule_table& table) {
   table["Attention"] = {3, 8, 1, attention};
   table["PointwiseDepthwiseConv"] = {4, 5, 1, pointwise_depthwise_conv};
+  table["DynamicQuantizedMatMul"] = {3, 4, 1, dynamic_quantized_matmul};
 }
 
 }  // namespace mizzen::inference::detail

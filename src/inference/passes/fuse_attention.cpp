@@ -170,32 +170,49 @@ std::optional<attention_match> match_attention(const matcher& m, const node& joi
   return found;
 }
 
-// x W + bias, both constant: a projection that nothing else uses.
+// x W + bias, both constant: a projection that nothing else uses. Of quantised weights there are
+// also scales and, perhaps, zeros.
 struct projection {
   value_id x = no_value;
   value_id weights = no_value;
   value_id bias = no_value;
+  value_id scales = no_value;
+  value_id zeros = no_value;
 };
+
+// MatMul, or its quantised form.
+const node* product_of(const matcher& m, value_id v) {
+  if (const node* n = m.made_by(v, "MatMul")) return n;
+  const std::size_t at = v == no_value ? graph_index::none : m.index().producer[v];
+  if (at == graph_index::none) return nullptr;
+  const node& n = m.g().nodes[at];
+  const bool quantised =
+      n.domain == "mizzen" && n.op_type == "DynamicQuantizedMatMul" && n.post_ops.empty();
+  return quantised ? &n : nullptr;
+}
 
 std::optional<projection> match_projection(const matcher& m, value_id v) {
   const auto constant_of_rank = [&](value_id c, std::size_t rank) {
     const value& given = m.g().values[c];
-    return given.constant && given.constant->rank() == rank &&
-           given.constant->type() == element_type::float32;
+    return given.constant && given.constant->rank() == rank;
   };
   if (!m.single_use(v)) return std::nullopt;
   projection p;
-  const node* product = m.made_by(v, "MatMul");
+  const node* product = product_of(m, v);
   if (const node* add = product == nullptr ? m.made_by(v, "Add") : nullptr) {
     for (const auto& [sum, bias] : matcher::operands(*add)) {
       if (!constant_of_rank(bias, 1) || !m.single_use(sum)) continue;
-      product = m.made_by(sum, "MatMul");
+      product = product_of(m, sum);
       p.bias = bias;
     }
   }
   if (product == nullptr || !constant_of_rank(product->inputs[1], 2)) return std::nullopt;
   p.x = product->inputs[0];
   p.weights = product->inputs[1];
+  if (!product->domain.empty()) {
+    p.scales = product->inputs[2];
+    p.zeros = product->inputs[3];
+  }
   const std::int64_t columns = m.g().values[p.weights].constant->shape()[1];
   if (p.bias != no_value && m.g().values[p.bias].constant->shape()[0] != columns) {
     return std::nullopt;
@@ -205,22 +222,36 @@ std::optional<projection> match_projection(const matcher& m, value_id v) {
 
 // Side by side: [rows, a], [rows, b] … -> [rows, a + b …]. Vectors are one row.
 tensor side_by_side(const graph& g, const std::vector<value_id>& parts) {
-  const shape_type& first = g.values[parts.front()].constant->shape();
-  const std::int64_t rows = first.size() == 2 ? first[0] : 1;
+  const tensor& first = *g.values[parts.front()].constant;
+  const bool matrix = first.rank() == 2;
+  const std::int64_t rows = matrix ? first.shape()[0] : 1;
   std::int64_t columns = 0;
   for (const value_id v : parts) columns += g.values[v].constant->shape().back();
-  tensor all(element_type::float32,
-             first.size() == 2 ? shape_type{rows, columns} : shape_type{columns});
-  float* to = all.data<float>().data();
+  tensor all(first.type(), matrix ? shape_type{rows, columns} : shape_type{columns});
+  std::byte* to = all.mutable_bytes().data();
   for (std::int64_t r = 0; r < rows; ++r) {
     for (const value_id v : parts) {
       const tensor& t = *g.values[v].constant;
-      const auto n = static_cast<std::size_t>(t.shape().back());
-      std::memcpy(to, t.data<float>().data() + static_cast<std::size_t>(r) * n, n * sizeof(float));
+      const auto n = byte_size(t.type(), static_cast<std::size_t>(t.shape().back()));
+      std::memcpy(to, t.bytes().data() + static_cast<std::size_t>(r) * n, n);
       to += n;
     }
   }
   return all;
+}
+
+// The same of vectors that may also be one number for all columns of their matrix.
+template <class T>
+tensor spread(const graph& g, const std::vector<value_id>& parts,
+              const std::vector<value_id>& matrices) {
+  std::vector<T> all;
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    const auto given = g.values[parts[i]].constant->data<T>();
+    const auto n = static_cast<std::size_t>(g.values[matrices[i]].constant->shape()[1]);
+    for (std::size_t c = 0; c < n; ++c) all.push_back(given.size() == 1 ? given[0] : given[c]);
+  }
+  const auto count = static_cast<std::int64_t>(all.size());
+  return tensor::copy(all, {count});
 }
 
 value_id add_constant(graph& g, std::string name, tensor t) {
@@ -288,6 +319,14 @@ class rewriter {
     std::vector<projection> projections;  // of one input: can be one product
   };
 
+  // Of one type, and each part there for both or for none.
+  bool same_form(const projection& a, const projection& b) const {
+    return g_.values[a.weights].type == g_.values[b.weights].type &&
+           (a.bias == no_value) == (b.bias == no_value) &&
+           (a.scales == no_value) == (b.scales == no_value) &&
+           (a.zeros == no_value) == (b.zeros == no_value);
+  }
+
   std::vector<projection> same_input(const matcher& m, const attention_match& found) {
     std::vector<projection> all;
     std::size_t bytes = 0;
@@ -318,6 +357,19 @@ class rewriter {
     };
     const auto parts = gather(&projection::weights);
     const value_id weights = add_constant(g_, name + ".weights", side_by_side(g_, parts));
+    value_id scales = no_value;
+    value_id zeros = no_value;
+    if (r.projections[0].scales != no_value) {
+      scales =
+          add_constant(g_, name + ".scales", spread<float>(g_, gather(&projection::scales), parts));
+    }
+    if (r.projections[0].zeros != no_value) {
+      const auto given = gather(&projection::zeros);
+      zeros = add_constant(g_, name + ".zeros",
+                           g_.values[parts[0]].type == element_type::int8
+                               ? spread<std::int8_t>(g_, given, parts)
+                               : spread<std::uint8_t>(g_, given, parts));
+    }
     std::int64_t offset = 0;
     const char* const offsets[] = {"q_offset", "k_offset", "v_offset"};
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -331,6 +383,13 @@ class rewriter {
     product.op_type = "MatMul";
     product.opset = 13;
     product.inputs = {r.projections[0].x, weights};
+    if (scales != no_value) {
+      product.op_type = "DynamicQuantizedMatMul";
+      product.domain = "mizzen";
+      product.opset = 1;
+      product.inputs.push_back(scales);
+      product.inputs.push_back(zeros);
+    }
     product.outputs = {rows};
     nodes.push_back(std::move(product));
     if (r.projections[0].bias != no_value) {

@@ -55,7 +55,9 @@ class row_history {
 
   // Fused operands are never larger than the output.
   bool keeps_rows(const node& n) const {
-    if (n.op_type == "Attention") return n.domain == "mizzen";
+    if (n.domain == "mizzen") {
+      return n.op_type == "Attention" || n.op_type == "DynamicQuantizedMatMul";
+    }
     if (!n.domain.empty()) return false;
     if (n.op_type == "LayerNormalization") return true;
     if (n.op_type != "MatMul" || n.inputs[1] == no_value) return false;
@@ -153,7 +155,7 @@ void append(std::vector<post_op>& ops, const post_op& op) {
 
 bool computes_much(const node& n) {
   return n.op_type == "Conv" || n.op_type == "Gemm" || n.op_type == "MatMul" ||
-         n.op_type == "ConvTranspose";
+         n.op_type == "ConvTranspose" || n.op_type == "DynamicQuantizedMatMul";
 }
 
 }  // namespace

@@ -39,8 +39,10 @@ void run_passes(graph& g, pass_context& context) {
                                {"remove_identities", remove_identities},
                                {"remove_dead_code", remove_dead_code}};
   constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
-                              {"fuse_attention", fuse_attention},
+                              {"fuse_quantised", fuse_quantised},
                               // What was recognised leaves nodes behind that still use values.
+                              {"remove_dead_code", remove_dead_code},
+                              {"fuse_attention", fuse_attention},
                               {"remove_dead_code", remove_dead_code},
                               {"fold_into_conv", fold_into_conv},
                               {"fuse_post_ops", fuse_post_ops}};

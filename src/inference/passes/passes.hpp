@@ -46,6 +46,10 @@ bool recognise_patterns(graph& g, pass_context& context);
 // "mizzen"; projections of one input become one product.
 bool fuse_attention(graph& g, pass_context& context);
 
+// Dynamic quantisation, a product of integers and the way back to floats become one node of the
+// domain "mizzen".
+bool fuse_quantised(graph& g, pass_context& context);
+
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
 // or ConvTranspose before them.
 bool fold_into_conv(graph& g, pass_context& context);

@@ -20,6 +20,7 @@ void register_normalisation_ops(op_registry& registry);
 void register_picture_channels_last_ops(op_registry& registry);
 void register_pooling_ops(op_registry& registry);
 void register_recurrent_ops(op_registry& registry);
+void register_quantised_matmul_ops(op_registry& registry);
 void register_reduction_ops(op_registry& registry);
 void register_unary_ops(op_registry& registry);
 

@@ -1,0 +1,107 @@
+// The product that passes/fuse_quantised.cpp makes.
+#include "inference/cpu/kernels/int8_gemm.hpp"
+#include "inference/cpu/ops/numeric_ops.hpp"
+#include "inference/cpu/ops/post_ops.hpp"
+
+#include <optional>
+#include <vector>
+
+namespace mizzen::inference::detail {
+namespace {
+
+// The numbers of a constant of int8 or uint8; those of uint8 less 128, so that both are int8.
+std::vector<std::int8_t> signed_bytes(const tensor& t) {
+  std::vector<std::int8_t> all(t.size());
+  if (t.type() == element_type::int8) {
+    all.assign(t.data<std::int8_t>().begin(), t.data<std::int8_t>().end());
+  } else {
+    const auto from = t.data<std::uint8_t>();
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i] = static_cast<std::int8_t>(static_cast<int>(from[i]) - 128);
+    }
+  }
+  return all;
+}
+
+class quantised_matmul_kernel final : public kernel {
+ public:
+  explicit quantised_matmul_kernel(const compile_context& c)
+      : kernels_(best_kernels()), post_ops_(c.n.post_ops) {
+    const auto b = c.constant(1);
+    const auto scales = c.constant(2);
+    const auto zeros = c.has_input(3) ? c.constant(3) : nullptr;
+    if (!b || !scales || (c.has_input(3) && !zeros)) c.unsupported("weights that are not constant");
+    const auto depth = static_cast<std::size_t>(b->shape()[0]);
+    const auto columns = static_cast<std::size_t>(b->shape()[1]);
+    std::vector<std::int32_t> zero_points;
+    if (zeros) {
+      const auto bytes = signed_bytes(*zeros);
+      zero_points.assign(bytes.begin(), bytes.end());
+    } else {
+      zero_points.assign(1, b->type() == element_type::int8 ? 0 : -128);
+    }
+    const auto fits = [&](std::size_t n) { return n == 1 || n == columns; };
+    if (!fits(scales->size()) || !fits(zero_points.size())) {
+      c.invalid("scales and zero points must be one, or one for each column");
+    }
+    const auto s = scales->data<float>();
+    const std::vector<std::int8_t> bytes = signed_bytes(*b);
+    weights_.emplace(cpu::best_int8(), bytes.data(), depth, columns,
+                     std::vector<float>(s.begin(), s.end()), zero_points);
+  }
+
+  bool reads_input(std::size_t input) const override { return input == 0 || input > 3; }
+
+  std::size_t scratch_bytes(const shape_context& c) const override {
+    return cpu::int8_scratch(*weights_, rows_of(c.inputs[0]));
+  }
+
+  void run(const run_context& c) const override {
+    const value_view& y = c.outputs[0];
+    post_op_run steps(kernels_, post_ops_, c);
+    cpu::int8_problem p;
+    p.rows = rows_of(c.inputs[0]);
+    p.a = c.inputs[0].as<const float>();
+    p.c = y.as<float>();
+    p.bias = steps.take_last_dimension_add();
+    p.residual = steps.take_full_add();
+    const finish_context rest{&steps, weights_->columns()};
+    if (!steps.empty()) {
+      p.context = &rest;
+      p.finish = [](const void* context, std::size_t row, std::size_t column, float* values,
+                    std::size_t n) {
+        const auto& f = *static_cast<const finish_context*>(context);
+        f.steps->apply(values, row * f.columns + column, n);
+      };
+    }
+    cpu::multiply_int8(kernels_, c.pool, *weights_, p, c.scratch.data());
+  }
+
+ private:
+  struct finish_context {
+    const post_op_run* steps;
+    std::size_t columns;
+  };
+
+  static std::size_t rows_of(const value_view& x) {
+    return product(x.shape, 0, x.shape.size() - 1);
+  }
+
+  const cpu::kernel_table& kernels_;
+  std::vector<post_op> post_ops_;
+  std::optional<cpu::int8_weights> weights_;
+};
+
+std::unique_ptr<kernel> compile_quantised_matmul(const compile_context& c) {
+  only_float32(c);
+  return std::make_unique<quantised_matmul_kernel>(c);
+}
+
+}  // namespace
+
+void register_quantised_matmul_ops(op_registry& registry) {
+  registry.add("DynamicQuantizedMatMul", {compile_quantised_matmul, accepts_any_post_op}, 1,
+               any_opset, mizzen_domain);
+}
+
+}  // namespace mizzen::inference::detail

@@ -1,0 +1,127 @@
+#include "cpu_test.hpp"
+#include "inference/cpu/kernels/int8_gemm.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <random>
+#include <vector>
+
+namespace mizzen::inference::detail::cpu {
+namespace {
+
+struct int8_case {
+  std::size_t rows, columns, depth;
+  bool per_column = false;
+  bool zeros = false;
+  bool epilogue = false;
+};
+
+// Reference: quantised as ONNX DynamicQuantizeLinear-11 says, summed in integers.
+void check(const int8_table& table, thread_pool& pool, const int8_case& size, float low = -2,
+           float high = 3) {
+  const std::string what = std::string(table.name) + " " + std::to_string(size.rows) + "x" +
+                           std::to_string(size.columns) + "x" + std::to_string(size.depth);
+  const std::vector<float> a = random_floats(size.rows * size.depth, 1, low, high);
+  std::mt19937 generator(2);
+  std::vector<std::int8_t> b(size.depth * size.columns);
+  for (auto& v : b) v = static_cast<std::int8_t>(static_cast<int>(generator() % 256) - 128);
+  // The extremes, where an instruction that saturates would show.
+  for (std::size_t i = 0; i < b.size(); i += 3) b[i] = i % 2 == 0 ? 127 : -128;
+  const std::vector<float> scales =
+      random_floats(size.per_column ? size.columns : 1, 3, 0.01F, 0.1F);
+  std::vector<std::int32_t> zeros(size.per_column ? size.columns : 1, 0);
+  if (size.zeros) {
+    for (auto& z : zeros) z = static_cast<int>(generator() % 256) - 128;
+  }
+  const std::vector<float> bias = random_floats(size.columns, 4);
+  const std::vector<float> residual = random_floats(size.rows * size.columns, 5);
+  const int8_weights weights(table, b.data(), size.depth, size.columns, scales, zeros);
+
+  const kernel_table& kernels = kernels_for(isa::generic);
+  std::vector<float> c(size.rows * size.columns + 1, -77.0F);
+  int8_problem p;
+  p.rows = size.rows;
+  p.a = a.data();
+  p.c = c.data();
+  if (size.epilogue) {
+    p.bias = bias.data();
+    p.residual = residual.data();
+    p.finish = [](const void*, std::size_t, std::size_t, float* x, std::size_t n) {
+      for (std::size_t i = 0; i < n; ++i) x[i] += 100.0F;
+    };
+  }
+  std::vector<std::byte> scratch(int8_scratch(weights, size.rows) + 64);
+  multiply_int8(kernels, pool, weights, p, scratch.data());
+
+  const byte_range range = range_of(kernels, a.data(), a.size());
+  std::vector<double> want(c.size(), -77.0);
+  for (std::size_t r = 0; r < size.rows; ++r) {
+    for (std::size_t n = 0; n < size.columns; ++n) {
+      std::int64_t sum = 0;
+      for (std::size_t k = 0; k < size.depth; ++k) {
+        const float q = std::clamp(std::nearbyint(a[r * size.depth + k] / range.scale) + range.zero,
+                                   0.0F, 255.0F);
+        sum += (static_cast<std::int64_t>(q) - static_cast<std::int64_t>(range.zero)) *
+               (b[k * size.columns + n] - zeros[size.per_column ? n : 0]);
+      }
+      double x = static_cast<double>(sum) * static_cast<double>(range.scale) *
+                 static_cast<double>(scales[size.per_column ? n : 0]);
+      if (size.epilogue) {
+        x += static_cast<double>(bias[n]) + static_cast<double>(residual[r * size.columns + n]) +
+             100;
+      }
+      want[r * size.columns + n] = x;
+    }
+  }
+  // The 100 that is added takes digits.
+  expect_close(c, want, size.epilogue ? 1e-4 : 1e-5, what);
+}
+
+TEST(int8_gemm, sizes_and_tails) {
+  thread_pool pool(2);
+  for (const int8_table* table : int8_tables()) {
+    for (const std::size_t rows : {1U, 2U, 5U, 14U, 15U, 29U}) {
+      for (const std::size_t columns : {1U, 4U, 7U, 16U, 17U, 33U, 70U}) {
+        check(*table, pool, {rows, columns, 9, true, true, true});
+        check(*table, pool, {rows, columns, 4, false, false, false});
+      }
+    }
+  }
+}
+
+TEST(int8_gemm, several_blocks) {
+  thread_pool pool(3);
+  for (const int8_table* table : int8_tables()) {
+    check(*table, pool, {300, 520, 70, true, false, true});
+    check(*table, pool, {3, 40, 1001, false, true, false});
+  }
+}
+
+TEST(int8_gemm, sums_at_the_extremes) {
+  thread_pool pool(1);
+  for (const int8_table* table : int8_tables()) {
+    check(*table, pool, {4, 20, 2000, false, false, false}, 2.5F, 3);
+    check(*table, pool, {4, 20, 64, false, true, false}, -3, -2.5F);
+  }
+}
+
+TEST(int8_gemm, nothing_to_do) {
+  thread_pool pool(1);
+  for (const int8_table* table : int8_tables()) {
+    check(*table, pool, {0, 3, 4});
+    check(*table, pool, {3, 0, 4});
+    check(*table, pool, {3, 5, 0, true, true, true});
+  }
+}
+
+TEST(int8_gemm, range_of_constants) {
+  const kernel_table& kernels = kernels_for(detect_isa());
+  const std::vector<float> zeros(7, 0.0F);
+  EXPECT_EQ(range_of(kernels, zeros.data(), zeros.size()).scale, 1.0F / 255.0F);
+  EXPECT_EQ(range_of(kernels, zeros.data(), 0).zero, 0.0F);
+  const std::vector<float> below(7, -4.0F);
+  EXPECT_EQ(range_of(kernels, below.data(), below.size()).zero, 255.0F);
+}
+
+}  // namespace
+}  // namespace mizzen::inference::detail::cpu

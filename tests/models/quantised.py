@@ -1,0 +1,31 @@
+"""Models of models.py quantised as users do it, with ONNX Runtime's dynamic quantisation.
+
+    quantised.py FOLDER MODELS     makes FOLDER/<model>_int8/… as models.py does, from MODELS, its folder
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from models import write
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+
+def main():
+    folder, models = map(pathlib.Path, sys.argv[1:3])
+    folder.mkdir(parents=True, exist_ok=True)
+    quantised = folder / "minilm_int8.onnx"
+    quantize_dynamic(models / "minilm" / "model.onnx", quantised, weight_type=QuantType.QInt8)
+    model = quantised.read_bytes()
+    quantised.unlink()
+    cases: dict[str, dict[str, np.ndarray]] = {}
+    for line in (models / "minilm" / "cases.txt").read_text().splitlines():
+        case, role, file, array = line.split("\t")
+        if role == "input":
+            cases.setdefault(case, {})[array] = np.load(models / "minilm" / file)
+    write(folder, "minilm_int8", model, list(cases.values()))
+    (folder / ".complete").touch()
+
+
+if __name__ == "__main__":
+    main()

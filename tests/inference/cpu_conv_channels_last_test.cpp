@@ -1,3 +1,4 @@
+#include "conv_axis.hpp"
 #include "cpu_test.hpp"
 #include "inference/cpu/kernels/conv_channels_last.hpp"
 
@@ -8,19 +9,6 @@ namespace mizzen::inference::detail::cpu {
 namespace {
 
 MIZZEN_EVERY_ISA(channels_last_kernels);
-
-window_axis axis(std::size_t in, std::size_t kernel = 1, std::size_t stride = 1,
-                 std::size_t pad_begin = 0, std::size_t pad_end = 0, std::size_t dilation = 1) {
-  window_axis a;
-  a.in = in;
-  a.kernel = kernel;
-  a.stride = stride;
-  a.dilation = dilation;
-  a.pad_begin = pad_begin;
-  a.pad_end = pad_end;
-  a.out = (in + pad_begin + pad_end - dilation * (kernel - 1) - 1) / stride + 1;
-  return a;
-}
 
 struct conv_data {
   explicit conv_data(const channels_last_shape& s)

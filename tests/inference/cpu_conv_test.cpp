@@ -1,3 +1,4 @@
+#include "conv_axis.hpp"
 #include "cpu_test.hpp"
 #include "inference/cpu/kernels/conv.hpp"
 #include "inference/cpu/kernels/conv_transpose.hpp"
@@ -9,19 +10,6 @@ namespace mizzen::inference::detail::cpu {
 namespace {
 
 MIZZEN_EVERY_ISA(conv_kernels);
-
-window_axis axis(std::size_t in, std::size_t kernel, std::size_t stride = 1,
-                 std::size_t pad_begin = 0, std::size_t pad_end = 0, std::size_t dilation = 1) {
-  window_axis a;
-  a.in = in;
-  a.kernel = kernel;
-  a.stride = stride;
-  a.dilation = dilation;
-  a.pad_begin = pad_begin;
-  a.pad_end = pad_end;
-  a.out = (in + pad_begin + pad_end - dilation * (kernel - 1) - 1) / stride + 1;
-  return a;
-}
 
 struct conv_data {
   conv_shape shape;

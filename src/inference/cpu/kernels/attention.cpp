@@ -1,13 +1,12 @@
 #include "inference/cpu/kernels/attention.hpp"
 
+#include "inference/cpu/kernels/divide_up.hpp"
+
 #include <algorithm>
 #include <cstring>
 
 namespace mizzen::inference::detail::cpu {
 namespace {
-
-constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-constexpr std::size_t round_up(std::size_t a, std::size_t b) { return divide_up(a, b) * b; }
 
 // Floats of a block of scores: half of a usual L1 or, where rows are long, two tiles of them.
 constexpr std::size_t score_floats = std::size_t{8} << 10;

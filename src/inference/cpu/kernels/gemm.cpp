@@ -1,13 +1,12 @@
 #include "inference/cpu/kernels/gemm.hpp"
 
+#include "inference/cpu/kernels/divide_up.hpp"
+
 #include <algorithm>
 #include <cstring>
 
 namespace mizzen::inference::detail::cpu {
 namespace {
-
-constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
-constexpr std::size_t round_up(std::size_t a, std::size_t b) { return divide_up(a, b) * b; }
 
 constexpr std::size_t line = 16;  // floats in a cache line
 

@@ -46,18 +46,6 @@ void fold_line(const kernel_table& kernels, reduce_op op, const window_3d& windo
   }
 }
 
-// Taps of one axis at output o that lie inside the input, or inside input and padding.
-std::size_t taps_counted(const window_axis& a, std::size_t o, bool count_padding) {
-  std::size_t count = 0;
-  for (std::size_t k = 0; k < a.kernel; ++k) {
-    const std::ptrdiff_t i = a.input(o, k);
-    // With ceil_mode a window may reach beyond the padding at the end: that never counts.
-    const auto end = static_cast<std::ptrdiff_t>(a.in + a.pad_end);
-    if (count_padding ? i < end : a.inside(i)) ++count;
-  }
-  return count;
-}
-
 template <class Function>
 void for_each_line(thread_pool& pool, const window_3d& w, std::size_t batch, std::size_t channels,
                    Function&& f) {
@@ -135,10 +123,10 @@ void average_pool_channels_last(const kernel_table& kernels, thread_pool& pool, 
     float* const line = y + i * w.width().out * channels;
     fold_line(kernels, reduce_op::sum, w, i, channels, x, line);
     const std::size_t above =
-        taps_counted(w.height(), i % w.height().out, count_padding) *
-        taps_counted(w.depth(), i / w.height().out % w.depth().out, count_padding);
+        w.height().taps_counted(i % w.height().out, count_padding) *
+        w.depth().taps_counted(i / w.height().out % w.depth().out, count_padding);
     for (std::size_t ow = 0; ow < w.width().out; ++ow) {
-      const std::size_t count = above * taps_counted(w.width(), ow, count_padding);
+      const std::size_t count = above * w.width().taps_counted(ow, count_padding);
       float* const to = line + ow * channels;
       for (std::size_t c = 0; c < channels; ++c) to[c] /= static_cast<float>(count);
     }

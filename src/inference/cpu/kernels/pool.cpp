@@ -37,18 +37,6 @@ void fold_row(const kernel_table& kernels, reduce_op op, const window_2d& w, std
   }
 }
 
-// Taps of one axis at output o that lie inside the input, or inside input and padding.
-std::size_t taps_counted(const window_axis& a, std::size_t o, bool count_padding) {
-  std::size_t count = 0;
-  for (std::size_t k = 0; k < a.kernel; ++k) {
-    const std::ptrdiff_t i = a.input(o, k);
-    // With ceil_mode a window may reach beyond the padding at the end: that never counts.
-    const auto end = static_cast<std::ptrdiff_t>(a.in + a.pad_end);
-    if (count_padding ? i < end : a.inside(i)) ++count;
-  }
-  return count;
-}
-
 std::size_t planes_worth_a_thread(const window_2d& w) {
   return element_grain / (w.out_size() * w.taps() + 1) + 1;
 }
@@ -111,9 +99,9 @@ void average_pool(const kernel_table& kernels, thread_pool& pool, const window_2
         float* const row = y + p * w.out_size() + oh * w.width.out;
         std::fill_n(row, w.width.out, 0.0F);
         fold_row(kernels, reduce_op::sum, w, oh, plane, row);
-        const std::size_t high = taps_counted(w.height, oh, count_padding);
+        const std::size_t high = w.height.taps_counted(oh, count_padding);
         for (std::size_t ow = 0; ow < w.width.out; ++ow) {
-          row[ow] /= static_cast<float>(high * taps_counted(w.width, ow, count_padding));
+          row[ow] /= static_cast<float>(high * w.width.taps_counted(ow, count_padding));
         }
       }
     }

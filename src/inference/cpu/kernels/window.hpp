@@ -25,6 +25,16 @@ struct window_axis {
   bool inside(std::ptrdiff_t i) const noexcept {
     return i >= 0 && i < static_cast<std::ptrdiff_t>(in);
   }
+  // Taps of output o that lie inside the input or, with count_padding, inside input and padding.
+  std::size_t taps_counted(std::size_t o, bool count_padding) const noexcept {
+    std::size_t count = 0;
+    for (std::size_t k = 0; k < kernel; ++k) {
+      const std::ptrdiff_t i = input(o, k);
+      // With ceil_mode a window may reach beyond the padding at the end: that never counts.
+      if (count_padding ? i < static_cast<std::ptrdiff_t>(in + pad_end) : inside(i)) ++count;
+    }
+    return count;
+  }
   // Outputs [first, last) whose tap k lies inside the input.
   struct range {
     std::size_t first;

@@ -43,11 +43,7 @@ class binary_kernel final : public kernel {
     cpu::binary(kernels_, c.pool, op_, a.as<const T>(), a.shape, b.as<const T>(), b.shape,
                 y.as<T>(), y.shape);
     if constexpr (std::is_same_v<T, float>) {
-      if (post_ops_.empty()) return;
-      const post_op_run steps(kernels_, post_ops_, c);
-      c.pool.parallel_for(y.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
-        steps.apply(y.as<float>() + begin, begin, end - begin);
-      });
+      apply_post_ops(kernels_, post_ops_, c);
     }
   }
 

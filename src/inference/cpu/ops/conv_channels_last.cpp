@@ -222,11 +222,7 @@ class conv_transpose_kernel final : public kernel {
     cpu::conv_transpose_channels_last(kernels_, c.pool, shape, *weights_, x.as<const float>(),
                                       has_bias_ ? c.inputs[2].as<const float>() : nullptr,
                                       y.as<float>());
-    if (post_ops_.empty()) return;
-    const post_op_run steps(kernels_, post_ops_, c);
-    c.pool.parallel_for(y.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
-      steps.apply(y.as<float>() + begin, begin, end - begin);
-    });
+    apply_post_ops(kernels_, post_ops_, c);
   }
 
  private:

@@ -48,11 +48,7 @@ class conv_transpose_kernel final : public kernel {
                         c.inputs[1].as<const float>(), c.inputs[0].as<const float>(),
                         has_bias_ ? c.inputs[2].as<const float>() : nullptr, y.as<float>(),
                         reinterpret_cast<float*>(c.scratch.data()));
-    if (post_ops_.empty()) return;
-    const post_op_run steps(kernels_, post_ops_, c);
-    c.pool.parallel_for(y.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
-      steps.apply(y.as<float>() + begin, begin, end - begin);
-    });
+    apply_post_ops(kernels_, post_ops_, c);
   }
 
  private:

@@ -166,12 +166,7 @@ class instance_norm_kernel final : public kernel {
     cpu::instance_norm(kernels_, c.pool, x.as<const float>(), c.outputs[0].as<float>(), batch,
                        channels, x.count / batch / channels, c.inputs[1].as<const float>(),
                        c.inputs[2].as<const float>(), epsilon_);
-    if (post_ops_.empty()) return;
-    const post_op_run steps(kernels_, post_ops_, c);
-    auto* const y = c.outputs[0].as<float>();
-    c.pool.parallel_for(x.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
-      steps.apply(y + begin, begin, end - begin);
-    });
+    apply_post_ops(kernels_, post_ops_, c);
   }
 
  private:

@@ -144,4 +144,14 @@ void post_op_run::apply(float* y, std::size_t at, std::size_t n) const {
   }
 }
 
+void apply_post_ops(const cpu::kernel_table& kernels, std::span<const post_op> steps,
+                    const run_context& context) {
+  if (steps.empty()) return;
+  const post_op_run run(kernels, steps, context);
+  const value_view& y = context.outputs[0];
+  context.pool.parallel_for(y.count, cpu::element_grain, [&](std::size_t begin, std::size_t end) {
+    run.apply(y.as<float>() + begin, begin, end - begin);
+  });
+}
+
 }  // namespace mizzen::inference::detail

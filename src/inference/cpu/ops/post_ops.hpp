@@ -60,4 +60,8 @@ class post_op_run {
   std::size_t next_ = 0;  // operand of the next binary step
 };
 
+// Applies the steps to the whole output 0, for kernels that do not while they make it.
+void apply_post_ops(const cpu::kernel_table& kernels, std::span<const post_op> steps,
+                    const run_context& context);
+
 }  // namespace mizzen::inference::detail

@@ -143,26 +143,18 @@ void conv(const conv_tile& t) {
   all_convs.of[t.rows][vectors](t);
 }
 
-template <int Rows, int Vectors>
-inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
-  // Only the last vector of the channels is partial, and its block is one vector.
-  const bool partial = Vectors == 1 && t.end - c < lanes;
-  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
-  vec sum[Rows][Vectors];
+// The sums of some channels from c on, before and after the taps.
+template <int Rows, int Vectors, class Read>
+inline void depthwise_begin(const depthwise_tile& t, std::size_t c, const Read& read,
+                            vec (&sum)[Rows][Vectors]) {
   MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
     const vec bias = t.bias != nullptr ? read(t.bias + c + v * lanes) : zero();
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) sum[r][v] = bias;
   }
-  for (std::size_t k = 0; k < t.taps; ++k) {
-    const float* const x = t.x[k] + t.x_at + c;
-    const float* const w = t.weights[k] + c;
-    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-      const vec weight = read(w + v * lanes);
-      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-        sum[r][v] = fma(read(x + r * t.x_row + v * lanes), weight, sum[r][v]);
-      }
-    }
-  }
+}
+template <int Rows, int Vectors>
+inline void depthwise_end(const depthwise_tile& t, std::size_t c, bool partial, mask m,
+                          vec (&sum)[Rows][Vectors]) {
   MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
     MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
       if (t.clamp) sum[r][v] = clamp(sum[r][v], splat(t.low), splat(t.high));
@@ -176,6 +168,26 @@ inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
   }
 }
 
+template <int Rows, int Vectors>
+inline void depthwise_block(const depthwise_tile& t, std::size_t c, mask m) {
+  // Only the last vector of the channels is partial, and its block is one vector.
+  const bool partial = Vectors == 1 && t.end - c < lanes;
+  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
+  vec sum[Rows][Vectors];
+  depthwise_begin(t, c, read, sum);
+  for (std::size_t k = 0; k < t.taps; ++k) {
+    const float* const x = t.x[k] + t.x_at + c;
+    const float* const w = t.weights[k] + c;
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+      const vec weight = read(w + v * lanes);
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+        sum[r][v] = fma(read(x + r * t.x_row + v * lanes), weight, sum[r][v]);
+      }
+    }
+  }
+  depthwise_end(t, c, partial, m, sum);
+}
+
 // All rows of a tile whose windows are whole and overlap: every pixel is read once for all of them.
 template <int Width, int Stride, int Vectors>
 inline void depthwise_overlap(const depthwise_tile& t, std::size_t c, mask m) {
@@ -184,10 +196,7 @@ inline void depthwise_overlap(const depthwise_tile& t, std::size_t c, mask m) {
   const bool partial = Vectors == 1 && t.end - c < lanes;
   const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
   vec sum[rows][Vectors];
-  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-    const vec bias = t.bias != nullptr ? read(t.bias + c + v * lanes) : zero();
-    MIZZEN_UNROLL for (int r = 0; r < rows; ++r) sum[r][v] = bias;
-  }
+  depthwise_begin(t, c, read, sum);
   for (std::size_t k = 0; k < t.taps; k += Width) {
     vec weight[Width][Vectors];
     MIZZEN_UNROLL for (int i = 0; i < Width; ++i) {
@@ -206,17 +215,7 @@ inline void depthwise_overlap(const depthwise_tile& t, std::size_t c, mask m) {
       }
     }
   }
-  MIZZEN_UNROLL for (int r = 0; r < rows; ++r) {
-    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-      if (t.clamp) sum[r][v] = clamp(sum[r][v], splat(t.low), splat(t.high));
-      float* const y = t.y + r * t.y_row + static_cast<std::ptrdiff_t>(c) + v * lanes;
-      if (partial) {
-        store(y, sum[r][v], m);
-      } else {
-        store(y, sum[r][v]);
-      }
-    }
-  }
+  depthwise_end(t, c, partial, m, sum);
 }
 
 template <int Width, int Stride>

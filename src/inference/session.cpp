@@ -208,7 +208,7 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<impl>();
   state->options = options;
-  std::shared_ptr<device> on = make_device(options.device, options.threads);
+  std::shared_ptr<device> on = make_device(options);
   imported_model imported = import_model(parse_model(model), source);
   if (source.file) source.file->seal();
   check_supported(imported.g, *on);

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <ctime>
+#include <mutex>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -111,6 +114,53 @@ TEST(thread_pool, the_first_exception_reaches_the_caller_and_the_pool_lives_on) 
     pool.parallel_for(100, 1, [&](std::size_t begin, std::size_t end) { count += end - begin; });
     EXPECT_EQ(count, 100U);
   }
+}
+
+TEST(thread_pool, a_series_has_its_work_done_whether_threads_sleep_between_or_not) {
+  using namespace std::chrono_literals;
+  thread_pool pool(4, 100us);
+  std::vector<std::thread> callers;
+  std::vector<std::size_t> sums(3);
+  for (std::size_t c = 0; c < sums.size(); ++c) {
+    callers.emplace_back([&, c] {
+      for (std::size_t round = 0; round < 20; ++round) {
+        const thread_pool::series calls(pool);
+        for (std::size_t call = 0; call < 20; ++call) {
+          std::atomic<std::size_t> sum{0};
+          pool.parallel_for(100, 1, [&](std::size_t begin, std::size_t end) {
+            for (std::size_t i = begin; i < end; ++i) sum += i;
+          });
+          sums[c] += sum;
+          // At times longer than a thread stays awake.
+          if ((call + c) % 5 == 0) std::this_thread::sleep_for(round % 2 * 300us);
+        }
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  for (const std::size_t sum : sums) EXPECT_EQ(sum, 400U * (99U * 100U / 2));
+}
+
+TEST(thread_pool, sleeps_once_a_series_has_ended) {
+  using namespace std::chrono_literals;
+  thread_pool pool(4, 1h);
+  {
+    const thread_pool::series calls(pool);
+    // Until every thread has had work and looks for more.
+    std::set<unsigned> slots;
+    std::mutex mutex;
+    while (slots.size() < pool.size()) {
+      pool.parallel_for(64, 1, [&](std::size_t, std::size_t, unsigned slot) {
+        std::this_thread::sleep_for(1ms);
+        const std::lock_guard lock(mutex);
+        slots.insert(slot);
+      });
+    }
+  }
+  std::this_thread::sleep_for(20ms);
+  const auto processor_time = std::clock();
+  std::this_thread::sleep_for(200ms);
+  EXPECT_LT(std::clock() - processor_time, CLOCKS_PER_SEC / 20);
 }
 
 TEST(thread_pool, starts_and_stops_without_work) {

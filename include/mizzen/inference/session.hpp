@@ -7,6 +7,7 @@
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -58,6 +59,10 @@ struct session_options {
   std::string device = "cpu";
   // Threads of one run, the calling one included; 0: available_cpus().
   unsigned threads = 0;
+  // How long at most a thread inside a run that waits for the next node's work looks for it, giving
+  // its processor to whoever else wants it, before it sleeps: waking takes longer than many a node.
+  // Between runs threads always sleep. 0: they sleep at once inside runs as well.
+  std::chrono::microseconds spin{50};
   // Most bytes the model's constants may take at load, and again most bytes that the working memory
   // and the outputs of one run may take; beyond it error(resource_exhausted). Where a model runs in
   // stages (see session::run), the limit holds for each stage and for what passes between them.

@@ -8,7 +8,7 @@
 
 namespace mizzen::inference::detail {
 
-cpu_device::cpu_device(unsigned threads) : pool_(threads) {
+cpu_device::cpu_device(unsigned threads, std::chrono::microseconds spin) : pool_(threads, spin) {
   register_data_ops(registry_);
   register_numeric_ops(registry_);
   register_plain_ops(registry_);

@@ -5,11 +5,14 @@
 #include "inference/cpu/thread_pool.hpp"
 #include "inference/device/device.hpp"
 
+#include <chrono>
+
 namespace mizzen::inference::detail {
 
 class cpu_device final : public device {
  public:
-  explicit cpu_device(unsigned threads);
+  // See session_options.
+  explicit cpu_device(unsigned threads, std::chrono::microseconds spin = {});
 
   std::string name() const override { return "cpu"; }
   bool supports(const node& n) const override {

@@ -15,8 +15,29 @@
 namespace mizzen::inference::detail {
 namespace {
 
+// Tells the processor that this is a loop that waits.
+inline void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
 // The pool whose work this thread is inside of, to run nested calls inline.
 thread_local const thread_pool* inside = nullptr;
+
+// Waits for a condition without sleeping, for so long at most.
+template <class Condition>
+void look_for(std::chrono::microseconds most, const Condition& met) {
+  constexpr int looks = 64;  // between readings of the clock
+  const auto end = std::chrono::steady_clock::now() + most;
+  while (std::chrono::steady_clock::now() < end) {
+    for (int i = 0; i < looks; ++i) {
+      if (met()) return;
+      relax();
+    }
+    std::this_thread::yield();
+  }
+}
 
 }  // namespace
 
@@ -34,8 +55,9 @@ struct thread_pool::job {
 
   // Guarded by the pool's mutex.
   unsigned helpers_wanted = 0;
-  unsigned slots = 1;    // the caller has slot 0
-  unsigned helpers = 0;  // workers inside
+  unsigned slots = 1;  // the caller has slot 0
+  // Workers inside. Changed under the mutex alone, read without it as a hint.
+  std::atomic<unsigned> helpers{0};
   std::exception_ptr failure;
   std::condition_variable finished;
   job* next_job = nullptr;
@@ -45,20 +67,39 @@ struct thread_pool::shared_state {
   std::mutex mutex;
   std::condition_variable wake;
   job* first = nullptr;
+  unsigned looking = 0;  // workers that need no waking
   bool stopping = false;
   std::vector<std::thread> workers;
+
+  // Hints, read without the mutex.
+  std::atomic<bool> has_work{false};  // first != nullptr
+  std::atomic<unsigned> series{0};
+
+  void link(job& added) noexcept {
+    job** end = &first;
+    while (*end != nullptr) end = &(*end)->next_job;
+    *end = &added;
+    has_work.store(true, std::memory_order_relaxed);
+  }
 
   void unlink(const job& done) noexcept {
     for (job** link = &first; *link != nullptr; link = &(*link)->next_job) {
       if (*link == &done) {
         *link = done.next_job;
+        has_work.store(first != nullptr, std::memory_order_relaxed);
         return;
       }
     }
   }
 };
 
-thread_pool::thread_pool(unsigned threads) : state_(std::make_unique<shared_state>()) {
+thread_pool::series::series(thread_pool& pool) noexcept : pool_(pool) {
+  pool_.state_->series.fetch_add(1, std::memory_order_relaxed);
+}
+thread_pool::series::~series() { pool_.state_->series.fetch_sub(1, std::memory_order_relaxed); }
+
+thread_pool::thread_pool(unsigned threads, std::chrono::microseconds stay_awake)
+    : stay_awake_(stay_awake), state_(std::make_unique<shared_state>()) {
   if (threads == 0) threads = available_cpus();
   state_->workers.reserve(threads - 1);
   try {
@@ -95,7 +136,19 @@ void thread_pool::take_part(job& work, unsigned slot) noexcept {
 
 void thread_pool::work() noexcept {
   std::unique_lock lock(state_->mutex);
+  const auto in_series = [this] { return state_->series.load(std::memory_order_relaxed) != 0; };
+  bool has_looked = true;
   for (;;) {
+    if (!has_looked && state_->first == nullptr && in_series() && stay_awake_.count() > 0) {
+      ++state_->looking;
+      lock.unlock();
+      look_for(stay_awake_,
+               [&] { return state_->has_work.load(std::memory_order_relaxed) || !in_series(); });
+      lock.lock();
+      --state_->looking;
+      has_looked = true;
+      continue;
+    }
     state_->wake.wait(lock, [this] { return state_->stopping || state_->first != nullptr; });
     if (state_->first == nullptr) return;
     job& current = *state_->first;
@@ -107,6 +160,7 @@ void thread_pool::work() noexcept {
     lock.lock();
     // Under the lock: the caller may destroy the job as soon as it sees zero.
     if (--current.helpers == 0) current.finished.notify_one();
+    has_looked = false;
   }
 }
 
@@ -125,19 +179,25 @@ void thread_pool::run(std::size_t count, std::size_t grain, range_function call,
   const unsigned wanted = static_cast<unsigned>(std::min<std::size_t>(real_pieces, size_) - 1);
   work.helpers_wanted = wanted;
   if (wanted != 0) {
+    unsigned awake = 0;
     {
       const std::lock_guard lock(state_->mutex);
-      job** link = &state_->first;
-      while (*link != nullptr) link = &(*link)->next_job;
-      *link = &work;
+      state_->link(work);
+      awake = state_->looking;
     }
-    for (unsigned i = 0; i < wanted; ++i) state_->wake.notify_one();
+    for (unsigned i = awake; i < wanted; ++i) state_->wake.notify_one();
   }
   take_part(work, 0);
   if (wanted != 0) {
+    const auto all_out = [&] { return work.helpers.load(std::memory_order_relaxed) == 0; };
     std::unique_lock lock(state_->mutex);
     state_->unlink(work);
-    work.finished.wait(lock, [&] { return work.helpers == 0; });
+    if (!all_out()) {
+      lock.unlock();
+      look_for(stay_awake_, all_out);
+      lock.lock();
+      work.finished.wait(lock, all_out);
+    }
   }
   if (work.failure) std::rethrow_exception(work.failure);
 }

@@ -1,20 +1,35 @@
 // The threads that one session computes with.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <type_traits>
 
 namespace mizzen::inference::detail {
 
-// A fixed set of threads that sleep (they never spin) until parallel_for has work for them. The
-// calling thread always takes part, so a pool of size 1 owns no thread at all. Several threads may
-// call parallel_for at once; each call returns when its own work is done.
+// A fixed set of threads that sleep until parallel_for has work for them; only between the calls of
+// one series do they stay awake for a moment, as waking takes longer than many a node. The calling
+// thread always takes part, so a pool of size 1 owns no thread at all. Several threads may call
+// parallel_for at once; each call returns when its own work is done.
 class thread_pool {
  public:
+  // While one lives, calls of parallel_for are expected to follow each other closely.
+  class series {
+   public:
+    explicit series(thread_pool& pool) noexcept;
+    ~series();
+    series(const series&) = delete;
+    series& operator=(const series&) = delete;
+
+   private:
+    thread_pool& pool_;
+  };
+
   // threads counts the caller; 0 means available_cpus(). If the system refuses a thread the pool
-  // makes do with those it has.
-  explicit thread_pool(unsigned threads = 0);
+  // makes do with those it has. Inside a series a thread without work looks for it for so long
+  // (yielding to whoever else wants its processor) before it sleeps; 0 lets it sleep at once.
+  explicit thread_pool(unsigned threads = 0, std::chrono::microseconds stay_awake = {});
   ~thread_pool();
   thread_pool(const thread_pool&) = delete;
   thread_pool& operator=(const thread_pool&) = delete;
@@ -54,6 +69,7 @@ class thread_pool {
   void take_part(job& work, unsigned slot) noexcept;
 
   unsigned size_ = 1;
+  std::chrono::microseconds stay_awake_;
   std::unique_ptr<shared_state> state_;
 };
 

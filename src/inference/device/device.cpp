@@ -22,9 +22,10 @@ std::vector<device_info> devices() {
 
 namespace detail {
 
-std::unique_ptr<device> make_device(std::string_view name, unsigned threads) {
-  if (name == "cpu") return std::make_unique<cpu_device>(threads);
-  const std::string subject = "device '" + std::string(name) + "'";
+std::unique_ptr<device> make_device(const session_options& options) {
+  const std::string& name = options.device;
+  if (name == "cpu") return std::make_unique<cpu_device>(options.threads, options.spin);
+  const std::string subject = "device '" + name + "'";
   if (name == "cuda" || name.starts_with("cuda:")) {
     throw error(errc::unavailable, subject, no_cuda);
   }

@@ -4,10 +4,10 @@
 #include "inference/device/kernel.hpp"
 
 #include <mizzen/inference/device.hpp>
+#include <mizzen/inference/session.hpp>
 
 #include <memory>
 #include <string>
-#include <string_view>
 
 namespace mizzen::inference::detail {
 
@@ -29,8 +29,8 @@ class device {
   virtual unsigned threads() const noexcept = 0;
 };
 
-// Makes the named device ("cpu"). Throws error(not_found) for an unknown name and
+// Makes the device that the options name ("cpu"). Throws error(not_found) for an unknown name and
 // error(unavailable) with the reason for one that is not there.
-std::unique_ptr<device> make_device(std::string_view name, unsigned threads);
+std::unique_ptr<device> make_device(const session_options& options);
 
 }  // namespace mizzen::inference::detail

@@ -1,5 +1,6 @@
 #include "inference/runtime/plan.hpp"
 
+#include "inference/cpu/thread_pool.hpp"
 #include "inference/runtime/memory_planner.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -359,6 +360,7 @@ std::shared_ptr<const label_list> plan::labels() const {
 }
 
 void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder) const {
+  const thread_pool::series nodes(program_.on->pool());
   for (std::size_t i = 0; i < outputs_.size(); ++i) {
     if (w.outputs[i] != nullptr) continue;
     if (w.spare_outputs[i].type() == element_type::undefined) {

@@ -15,15 +15,39 @@ using mizzen::inference::detail::cpu::winograd_result;
 
 constexpr std::size_t line_floats = 16;  // of a cache line
 
+// Reads or writes a row of a tile, whose last vector may be partial. Every other vector is whole,
+// and the question is asked once per tile rather than once per vector.
+template <int Rows, int Vectors, class Function>
+inline void each_vector(bool partial, mask last, const Function& f) {
+  const auto whole = [](const float* p) { return load(p); };
+  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+    MIZZEN_UNROLL for (int v = 0; v < Vectors - 1; ++v) f(r, v, whole);
+  }
+  if (partial) {
+    const auto some = [&](const float* p) { return load(p, last); };
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) f(r, Vectors - 1, some);
+  } else {
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) f(r, Vectors - 1, whole);
+  }
+}
+
 // Rows x Vectors accumulators; Chains of them to hide the latency of FMA where the tile is small.
 template <int Rows, int Vectors>
 void convolve_tile(const conv_tile& t) {
   constexpr int chains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
+  const bool partial = t.columns % lanes != 0;
+  const mask last = first_lanes(t.columns - (Vectors - 1) * lanes);
   vec sum[chains][Rows][Vectors];
   MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[u][r][v] = zero();
     }
+  }
+  if (t.bias != nullptr) {
+    each_vector<1, Vectors>(partial, last, [&](int, int v, const auto& read) {
+      const vec bias = read(t.bias + v * lanes);
+      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) sum[0][r][v] = bias;
+    });
   }
   // Where the sums go is fetched while they are made.
   MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
@@ -94,24 +118,29 @@ void convolve_tile(const conv_tile& t) {
     }
   }
 
-  const mask last = first_lanes(t.columns - (Vectors - 1) * lanes);
-  const vec low = splat(t.low);
-  const vec high = splat(t.high);
-  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-    const bool partial = v == Vectors - 1 && t.columns % lanes != 0;
-    const auto read = [&](const float* p) { return partial ? load(p, last) : load(p); };
-    const vec bias = t.bias != nullptr ? read(t.bias + v * lanes) : zero();
+  const auto add_all = [&](const float* p) {
+    each_vector<Rows, Vectors>(partial, last, [&](int r, int v, const auto& read) {
+      sum[0][r][v] = add(sum[0][r][v], read(p + r * t.y_row + v * lanes));
+    });
+  };
+  if (t.accumulate) add_all(t.y);
+  if (t.residual != nullptr) add_all(t.residual);
+  if (t.clamp) {
+    const vec low = splat(t.low);
+    const vec high = splat(t.high);
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-      float* const y = t.y + r * t.y_row + v * lanes;
-      vec x = add(sum[0][r][v], bias);
-      if (t.accumulate) x = add(x, read(y));
-      if (t.residual != nullptr) x = add(x, read(t.residual + r * t.y_row + v * lanes));
-      if (t.clamp) x = clamp(x, low, high);
-      if (partial) {
-        store(y, x, last);
-      } else {
-        store(y, x);
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+        sum[0][r][v] = clamp(sum[0][r][v], low, high);
       }
+    }
+  }
+  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+    float* const y = t.y + r * t.y_row;
+    MIZZEN_UNROLL for (int v = 0; v < Vectors - 1; ++v) store(y + v * lanes, sum[0][r][v]);
+    if (partial) {
+      store(y + (Vectors - 1) * lanes, sum[0][r][Vectors - 1], last);
+    } else {
+      store(y + (Vectors - 1) * lanes, sum[0][r][Vectors - 1]);
     }
   }
 }

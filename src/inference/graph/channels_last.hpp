@@ -15,6 +15,10 @@ namespace mizzen::inference::detail {
 // InstanceNormalization as ONNX has them, but that input 0 and output 0 have their channels last.
 inline constexpr std::string_view channels_last_domain = "mizzen.channels_last";
 
+// Whether input 0 of a Conv of this domain is a picture as ONNX has it, of which it makes one with
+// the channels last: the first convolution of a network does so as it reads.
+inline bool has_planes(const node& n) { return n.attributes.get_int("planes", 0) == 1; }
+
 // The perm of a Transpose of so many dimensions that moves the channels to the end, and back.
 inline std::vector<std::int64_t> channels_to_last(std::size_t rank) {
   std::vector<std::int64_t> perm{0};

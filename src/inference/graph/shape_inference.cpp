@@ -181,10 +181,11 @@ namespace {
 void with_channels_second(std::span<const inferred> in, std::span<inferred> out,
                           void (*infer)(infer_context&), const node& n) {
   std::vector<inferred> moved(in.begin(), in.end());
-  if (auto& shape = moved[0].shape) shape = permuted(*shape, channels_to_second(shape->size()));
+  auto& shape = moved[0].shape;
+  if (shape && !has_planes(n)) shape = permuted(*shape, channels_to_second(shape->size()));
   infer_context context(n, moved, out);
   infer(context);
-  if (auto& shape = out[0].shape) shape = permuted(*shape, channels_to_last(shape->size()));
+  if (auto& y = out[0].shape) y = permuted(*y, channels_to_last(y->size()));
 }
 
 }  // namespace

@@ -138,9 +138,11 @@ class layout_pass {
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       if (is_operand(i) && !can_be_operand(n.inputs[i], of_rank)) return false;
     }
+    if (starts && reads_planes(n)) n.attributes.set("planes", std::int64_t{1});
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       value_id& v = n.inputs[i];
-      if (v != no_value) v = is_operand(i) ? operand(v, of_rank) : plain(v);
+      if (v == no_value) continue;
+      v = is_operand(i) && !(i == 0 && has_planes(n)) ? operand(v, of_rank) : plain(v);
     }
     if (!elementwise) n.domain = channels_last_domain;
     if (n.op_type == "Concat") {
@@ -149,6 +151,16 @@ class layout_pass {
     n.outputs[0] = twin(n.outputs[0]);
     emit(std::move(n));
     return true;
+  }
+
+  // A convolution over a few planes, as the first one of most networks is.
+  bool reads_planes(const node& n) const {
+    constexpr std::int64_t most_planes = 4;
+    if (n.op_type != "Conv" || is_last(n.inputs[0])) return false;
+    const auto dilations = n.attributes.get_ints("dilations");
+    const shape_type& w = g_.values[n.inputs[1]].constant->shape();
+    return n.attributes.get_int("group", 1) == 1 && w[1] <= most_planes && w.back() > 1 &&
+           (dilations.empty() || dilations.back() == 1);
   }
 
   // Where a dimension goes.

@@ -61,6 +61,23 @@ std::size_t padded_floats(const channels_last_shape& s) {
   return static_cast<std::size_t>(floats);
 }
 
+// A line of pixels from a line of each of a few planes.
+template <std::size_t Channels>
+void interleave(const float* from, std::size_t plane, std::size_t pixels, float* to) {
+  for (std::size_t i = 0; i < pixels; ++i) {
+    for (std::size_t c = 0; c < Channels; ++c) to[i * Channels + c] = from[c * plane + i];
+  }
+}
+void interleave(const float* from, std::size_t plane, std::size_t channels, std::size_t pixels,
+                float* to) {
+  if (channels == 1) return interleave<1>(from, plane, pixels, to);
+  if (channels == 3) return interleave<3>(from, plane, pixels, to);
+  if (channels == 4) return interleave<4>(from, plane, pixels, to);
+  for (std::size_t i = 0; i < pixels; ++i) {
+    for (std::size_t c = 0; c < channels; ++c) to[i * channels + c] = from[c * plane + i];
+  }
+}
+
 picture padded(const channels_last_call& call, float* to) {
   const channels_last_shape& s = call.shape;
   const window_axis& a = s.window.width();
@@ -68,19 +85,27 @@ picture padded(const channels_last_call& call, float* to) {
   const std::size_t line = width * s.in_channels;
   const std::size_t before = std::min(a.pad_begin, width);
   const std::size_t inside = std::min(a.in, width - before);
-  const std::size_t lines = s.batch * s.window.depth().in * s.window.height().in;
-  call.pool.parallel_for(lines, (std::size_t{16} << 10) / (line + 1) + 1,
-                         [&](std::size_t begin, std::size_t end) {
-                           for (std::size_t i = begin; i < end; ++i) {
-                             float* const out = to + i * line;
-                             float* const middle = out + before * s.in_channels;
-                             float* const after = middle + inside * s.in_channels;
-                             std::fill(out, middle, 0.0F);
-                             std::memcpy(middle, call.x + i * a.in * s.in_channels,
-                                         inside * s.in_channels * sizeof(float));
-                             std::fill(after, out + line, 0.0F);
-                           }
-                         });
+  const std::size_t lines_of_image = s.window.depth().in * s.window.height().in;
+  const std::size_t lines = s.batch * lines_of_image;
+  const bool planes = call.weights.method() == conv_method::planes;
+  call.pool.parallel_for(
+      lines, (std::size_t{16} << 10) / (line + 1) + 1, [&](std::size_t begin, std::size_t end) {
+        for (std::size_t i = begin; i < end; ++i) {
+          float* const out = to + i * line;
+          float* const middle = out + before * s.in_channels;
+          float* const after = middle + inside * s.in_channels;
+          std::fill(out, middle, 0.0F);
+          if (planes) {
+            const std::size_t before_it = i / lines_of_image * lines_of_image * (s.in_channels - 1);
+            interleave(call.x + (before_it + i) * a.in, lines_of_image * a.in, s.in_channels,
+                       inside, middle);
+          } else {
+            std::memcpy(middle, call.x + i * a.in * s.in_channels,
+                        inside * s.in_channels * sizeof(float));
+          }
+          std::fill(after, out + line, 0.0F);
+        }
+      });
   picture p = as_it_is(s, to);
   p.line = line;
   p.slice = p.line * s.window.height().in;
@@ -387,7 +412,8 @@ channels_last_weights::channels_last_weights(const kernel_table& kernels,
     return;
   }
   rows_ = taps * depth;
-  zeros_ = aligned_floats(depth * (method == conv_method::lines ? s.window.width().kernel : 1));
+  const bool by_line = method == conv_method::lines || method == conv_method::planes;
+  zeros_ = aligned_floats(depth * (by_line ? s.window.width().kernel : 1));
   data_ = aligned_floats(s.groups * rows_ * row_);
   float* to = data_.data();
   for (std::size_t g = 0; g < s.groups; ++g) {
@@ -417,6 +443,7 @@ std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channe
     case conv_method::winograd:
       return conv_winograd_scratch(s, threads);
     case conv_method::lines:
+    case conv_method::planes:
       return round_up(padded_floats(s), 16) +
              block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
     case conv_method::direct:
@@ -447,6 +474,7 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
     case conv_method::winograd:
       return conv_winograd(call);
     case conv_method::lines:
+    case conv_method::planes:
       return conv_direct(call, padded(call, scratch), scratch + round_up(padded_floats(shape), 16));
     case conv_method::direct:
       return conv_direct(call, as_it_is(shape, x), scratch);

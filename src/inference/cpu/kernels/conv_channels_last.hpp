@@ -38,12 +38,13 @@ struct channels_last_epilogue {
 enum class conv_method {
   direct,     // every tap is a product of matrices
   lines,      // the same, with the taps of a line taken as one: for few channels
+  planes,     // the same of a picture whose channels do not lie last yet
   depthwise,  // a channel at a time
   winograd,   // F(4x4, 3x3) over height and width; the taps of the depth as in direct
 };
 
-// The method for a shape. Of the window, kernel, stride and dilation are looked at, and the size of
-// the output where it is known (not 0).
+// The method for a shape: any but planes, which is for where lines is. Of the window, kernel,
+// stride and dilation are looked at, and the size of the output where it is known (not 0).
 conv_method conv_method_for(const channels_last_shape& shape) noexcept;
 
 // Weights [out_channels, in_channels / groups, kernel depth, kernel height, kernel width],
@@ -76,10 +77,11 @@ std::size_t conv_channels_last_scratch(const kernel_table& kernels,
                                        const channels_last_shape& shape, conv_method method,
                                        unsigned threads);
 
-// y is [batch, out depth, out height, out width, out_channels]; x and y must not overlap. scratch
-// holds conv_channels_last_scratch(kernels, shape, weights.method(), pool.size()) floats. Allocates
-// nothing. With winograd a NaN or infinity spreads to the outputs of its tile, and sums are rounded
-// otherwise than term by term (relative error of some 1e-6).
+// y is [batch, out depth, out height, out width, out_channels]; x is [batch, depth, height, width,
+// in_channels], but [batch, in_channels, depth, height, width] for planes; they must not overlap.
+// scratch holds conv_channels_last_scratch(kernels, shape, weights.method(), pool.size()) floats.
+// Allocates nothing. With winograd a NaN or infinity spreads to the outputs of its tile, and sums
+// are rounded otherwise than term by term (relative error of some 1e-6).
 void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
                         const channels_last_shape& shape, const channels_last_weights& weights,
                         const float* x, float* y, const channels_last_epilogue& epilogue,

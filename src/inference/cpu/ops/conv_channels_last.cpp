@@ -25,6 +25,7 @@ class conv_kernel final : public kernel {
   explicit conv_kernel(const compile_context& c)
       : kernels_(best_kernels()),
         attributes_(c, weights_of(c)->rank() - 2, 3),
+        planes_(has_planes(c.n)),
         has_bias_(c.n.operator_inputs() > 2 && c.has_input(2)),
         post_ops_(c.n.post_ops) {
     const auto weights = weights_of(c);
@@ -34,9 +35,9 @@ class conv_kernel final : public kernel {
     base_.in_channels = static_cast<std::size_t>(w[1]) * base_.groups;
     kernel_.assign(w.begin() + 2, w.end());
     cpu::channels_last_shape known = base_;
-    known.window = attributes_.over_channels_last(known_or_none(c.input(0)),
-                                                  known_or_none(c.output(0)), kernel_);
-    weights_.emplace(kernels_, known, cpu::conv_method_for(known), weights->data<float>().data());
+    known.window = window_over(known_or_none(c.input(0)), known_or_none(c.output(0)));
+    const auto method = planes_ ? cpu::conv_method::planes : cpu::conv_method_for(known);
+    weights_.emplace(kernels_, known, method, weights->data<float>().data());
   }
 
   bool reads_input(std::size_t input) const override { return input != 1; }
@@ -78,12 +79,18 @@ class conv_kernel final : public kernel {
                                     std::span<const value_view> outputs) const {
     cpu::channels_last_shape shape = base_;
     shape.batch = static_cast<std::size_t>(inputs[0].shape[0]);
-    shape.window = attributes_.over_channels_last(inputs[0].shape, outputs[0].shape, kernel_);
+    shape.window = window_over(inputs[0].shape, outputs[0].shape);
     return shape;
+  }
+  cpu::window_3d window_over(std::span<const std::int64_t> x,
+                             std::span<const std::int64_t> y) const {
+    // Before the sizes of planes stands the number of channels.
+    return attributes_.over_channels_last(x.subspan(planes_ ? 1 : 0), y, kernel_);
   }
 
   const cpu::kernel_table& kernels_;
   window_attributes attributes_;
+  bool planes_;
   bool has_bias_;
   std::vector<post_op> post_ops_;
   cpu::channels_last_shape base_;

@@ -32,6 +32,8 @@ inline vec sub(vec a, vec b) { return _mm256_sub_ps(a, b); }
 inline vec mul(vec a, vec b) { return _mm256_mul_ps(a, b); }
 inline vec div(vec a, vec b) { return _mm256_div_ps(a, b); }
 inline vec fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
+constexpr int half_lanes = lanes;
+inline vec fma_half(vec a, vec b, vec c) { return fma(a, b, c); }
 inline vec min(vec a, vec b) { return _mm256_min_ps(a, b); }
 inline vec max(vec a, vec b) { return _mm256_max_ps(a, b); }
 inline vec sqrt(vec a) { return _mm256_sqrt_ps(a); }

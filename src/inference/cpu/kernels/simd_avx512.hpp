@@ -30,6 +30,13 @@ inline vec sub(vec a, vec b) { return _mm512_sub_ps(a, b); }
 inline vec mul(vec a, vec b) { return _mm512_mul_ps(a, b); }
 inline vec div(vec a, vec b) { return _mm512_div_ps(a, b); }
 inline vec fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+// Of the first half_lanes alone: processors that make two narrow operations of a wide one take half
+// as long for it.
+constexpr int half_lanes = 8;
+inline vec fma_half(vec a, vec b, vec c) {
+  return _mm512_castps256_ps512(_mm256_fmadd_ps(
+      _mm512_castps512_ps256(a), _mm512_castps512_ps256(b), _mm512_castps512_ps256(c)));
+}
 // Of a NaN and a number both give b, so that a value in the second place keeps its NaN.
 inline vec min(vec a, vec b) { return _mm512_min_ps(a, b); }
 inline vec max(vec a, vec b) { return _mm512_max_ps(a, b); }

@@ -45,6 +45,8 @@ inline vec sub(vec a, vec b) { return a - b; }
 inline vec mul(vec a, vec b) { return a * b; }
 inline vec div(vec a, vec b) { return a / b; }
 inline vec fma(vec a, vec b, vec c) { return a * b + c; }
+constexpr int half_lanes = lanes;
+inline vec fma_half(vec a, vec b, vec c) { return fma(a, b, c); }
 inline vec min(vec a, vec b) { return a < b ? a : b; }
 inline vec max(vec a, vec b) { return a > b ? a : b; }
 inline ivec bits(vec a) {

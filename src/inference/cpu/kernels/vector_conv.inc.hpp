@@ -32,7 +32,8 @@ inline void each_vector(bool partial, mask last, const Function& f) {
 }
 
 // Rows x Vectors accumulators; Chains of them to hide the latency of FMA where the tile is small.
-template <int Rows, int Vectors>
+// Half: the last vector holds columns in its first half alone.
+template <int Rows, int Vectors, bool Half>
 void convolve_tile(const conv_tile& t) {
   constexpr int chains = Rows == 1 ? 4 : Rows <= 3 ? 2 : 1;
   const bool partial = t.columns % lanes != 0;
@@ -62,6 +63,9 @@ void convolve_tile(const conv_tile& t) {
       }
     }
   }
+  const auto multiply = [](vec a, vec b, vec c, int v) __attribute__((always_inline)) {
+    return Half && v == Vectors - 1 ? fma_half(a, b, c) : fma(a, b, c);
+  };
   const float* w = t.weights;
   [[maybe_unused]] const float* soon = t.prefetch;
   [[maybe_unused]] std::size_t to_fetch = t.prefetch_lines;
@@ -77,7 +81,7 @@ void convolve_tile(const conv_tile& t) {
           MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
             const vec right = load(w + v * lanes);
             MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-              sum[u][r][v] = fma(splat(x[r][k + u]), right, sum[u][r][v]);
+              sum[u][r][v] = multiply(splat(x[r][k + u]), right, sum[u][r][v], v);
             }
           }
           w += Vectors * lanes;
@@ -90,7 +94,7 @@ void convolve_tile(const conv_tile& t) {
       MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
         const vec left = splat(x[r][k]);
         MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-          sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
+          sum[0][r][v] = multiply(left, right[v], sum[0][r][v], v);
         }
       }
       ++k;
@@ -148,14 +152,18 @@ void convolve_tile(const conv_tile& t) {
 using conv_function = void (*)(const conv_tile&);
 
 struct conv_functions {
-  conv_function of[tile_rows + 1][tile_vectors + 1] = {};
+  // By rows, vectors and whether half of the last one is enough.
+  conv_function of[tile_rows + 1][tile_vectors + 1][2] = {};
 };
 
 template <int Rows>
 constexpr void fill_conv_functions(conv_functions& all) {
   static_assert(tile_vectors == 2);
-  all.of[Rows][1] = convolve_tile<Rows, 1>;
-  all.of[Rows][2] = convolve_tile<Rows, 2>;
+  constexpr bool half = half_lanes < lanes;
+  all.of[Rows][1][0] = convolve_tile<Rows, 1, false>;
+  all.of[Rows][2][0] = convolve_tile<Rows, 2, false>;
+  all.of[Rows][1][1] = convolve_tile<Rows, 1, half>;
+  all.of[Rows][2][1] = convolve_tile<Rows, 2, half>;
   if constexpr (Rows > 1) fill_conv_functions<Rows - 1>(all);
 }
 
@@ -169,7 +177,8 @@ constexpr conv_functions all_convs = make_conv_functions();
 
 void conv(const conv_tile& t) {
   const std::size_t vectors = (t.columns + lanes - 1) / lanes;
-  all_convs.of[t.rows][vectors](t);
+  const bool half = vectors * lanes - t.columns >= lanes - half_lanes;
+  all_convs.of[t.rows][vectors][half ? 1 : 0](t);
 }
 
 // The sums of some channels from c on, before and after the taps.

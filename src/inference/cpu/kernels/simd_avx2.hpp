@@ -25,6 +25,7 @@ inline vec zero() { return _mm256_setzero_ps(); }
 inline vec splat(float x) { return _mm256_set1_ps(x); }
 inline vec load(const float* p) { return _mm256_loadu_ps(p); }
 inline vec load(const float* p, mask m) { return _mm256_maskload_ps(p, _mm256_castps_si256(m)); }
+inline void keep(vec& x) { __asm__("" : "+x"(x)); }
 inline void store(float* p, vec x) { _mm256_storeu_ps(p, x); }
 inline void store(float* p, vec x, mask m) { _mm256_maskstore_ps(p, _mm256_castps_si256(m), x); }
 inline vec add(vec a, vec b) { return _mm256_add_ps(a, b); }

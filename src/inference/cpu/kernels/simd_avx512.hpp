@@ -23,6 +23,8 @@ inline vec zero() { return _mm512_setzero_ps(); }
 inline vec splat(float x) { return _mm512_set1_ps(x); }
 inline vec load(const float* p) { return _mm512_loadu_ps(p); }
 inline vec load(const float* p, mask m) { return _mm512_maskz_loadu_ps(m, p); }
+// Has a value loaded once, where the compiler would rather load it again for each use.
+inline void keep(vec& x) { __asm__("" : "+v"(x)); }
 inline void store(float* p, vec x) { _mm512_storeu_ps(p, x); }
 inline void store(float* p, vec x, mask m) { _mm512_mask_storeu_ps(p, m, x); }
 inline vec add(vec a, vec b) { return _mm512_add_ps(a, b); }

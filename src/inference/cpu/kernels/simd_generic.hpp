@@ -34,6 +34,7 @@ inline vec load(const float* p, mask m) {
   }
   return x;
 }
+inline void keep(vec& /*x*/) {}
 inline void store(float* p, vec x) { std::memcpy(p, &x, sizeof x); }
 inline void store(float* p, vec x, mask m) {
   for (int i = 0; i < lanes; ++i) {

@@ -193,14 +193,21 @@ inline void depthwise_begin(const depthwise_tile& t, std::size_t c, const Read& 
 template <int Rows, int Vectors>
 inline void depthwise_end(const depthwise_tile& t, std::size_t c, bool partial, mask m,
                           vec (&sum)[Rows][Vectors]) {
-  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+  if (t.clamp) {
+    const vec low = splat(t.low);
+    const vec high = splat(t.high);
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] = clamp(sum[r][v], low, high);
+    }
+  }
+  float* y = t.y + c;
+  const std::ptrdiff_t row = t.y_row;
+  MIZZEN_UNROLL for (int r = 0; r < Rows; ++r, y += row) {
     MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-      if (t.clamp) sum[r][v] = clamp(sum[r][v], splat(t.low), splat(t.high));
-      float* const y = t.y + r * t.y_row + static_cast<std::ptrdiff_t>(c) + v * lanes;
       if (partial) {
-        store(y, sum[r][v], m);
+        store(y + v * lanes, sum[r][v], m);
       } else {
-        store(y, sum[r][v]);
+        store(y + v * lanes, sum[r][v]);
       }
     }
   }
@@ -245,7 +252,8 @@ inline void depthwise_overlap(const depthwise_tile& t, std::size_t c, mask m) {
     const float* x = t.x[k] + t.x_at + c;
     MIZZEN_UNROLL for (int j = 0; j < (rows - 1) * Stride + Width; ++j, x += pixel_step) {
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-        const vec pixel = read(x + v * lanes);
+        vec pixel = read(x + v * lanes);
+        keep(pixel);
         MIZZEN_UNROLL for (int r = 0; r < rows; ++r) {
           const int i = j - r * Stride;
           if (i >= 0 && i < Width) sum[r][v] = fma(pixel, weight[i][v], sum[r][v]);

@@ -3,6 +3,7 @@
 #include "inference/cpu/kernels/conv_channels_last.hpp"
 
 #include <cstddef>
+#include <string>
 #include <vector>
 
 namespace mizzen::inference::detail::cpu {
@@ -167,6 +168,51 @@ TEST_P(channels_last_kernels, winograd) {
     const conv_data d(s);
     EXPECT_EQ(conv_method_for(s), conv_method::winograd);
     expect_close(computed(kernels(), pool(), d, conv_method::winograd), reference(d), 1e-4);
+  }
+}
+
+// Lines and channels are shared out otherwise for each number of threads.
+TEST_P(channels_last_kernels, pointwise_and_depthwise_in_strips) {
+  const channels_last_shape shapes[] = {
+      picture(2, 96, 96, axis(9, 3, 1, 1, 1), axis(14, 3, 1, 1, 1), 96),
+      picture(1, 200, 200, axis(11, 5, 2, 2, 2), axis(9, 5, 2, 2, 2), 200),
+      picture(3, 20, 20, axis(7, 3, 2), axis(6, 2), 20),
+  };
+  for (const auto& s : shapes) {
+    const conv_data second(s);
+    const conv_data first(
+        picture(s.batch, 7, s.in_channels, axis(s.window.height().in), axis(s.window.width().in)));
+    const auto finish = [](const void*, std::size_t, float* run, std::size_t n) {
+      for (std::size_t i = 0; i < n; ++i) run[i] *= 2;
+    };
+    channels_last_epilogue up{.bias = first.bias.data(), .clamp = true, .low = -0.5F, .high = 1};
+    channels_last_epilogue down{.bias = second.bias.data(), .finish = finish};
+    const channels_last_weights up_weights(kernels(), first.shape, conv_method::direct,
+                                           first.weights.data());
+    const channels_last_weights down_weights(kernels(), s, conv_method::depthwise,
+                                             second.weights.data());
+    const std::size_t out = s.batch * s.out_channels * s.window.out_size();
+    std::vector<float> between(second.x.size(), nan);
+    std::vector<float> expected(out, nan);
+    conv_channels_last(
+        kernels(), pool(), first.shape, up_weights, first.x.data(), between.data(), up,
+        std::vector<float>(
+            conv_channels_last_scratch(kernels(), first.shape, conv_method::direct, pool().size()))
+            .data());
+    conv_channels_last(kernels(), pool(), s, down_weights, between.data(), expected.data(), down,
+                       std::vector<float>(conv_channels_last_scratch(
+                                              kernels(), s, conv_method::depthwise, pool().size()))
+                           .data());
+    for (const unsigned threads : {1U, 2U, 3U}) {
+      thread_pool sharing(threads);
+      std::vector<float> y(out, nan);
+      std::vector<float> scratch(
+          conv_pointwise_depthwise_scratch(kernels(), first.shape, s, threads), nan);
+      conv_pointwise_depthwise(kernels(), sharing, {first.shape, up_weights, up},
+                               {s, down_weights, down}, first.x.data(), y.data(), scratch.data());
+      expect_close(y, std::vector<double>(expected.begin(), expected.end()), 1e-5,
+                   std::to_string(threads) + " threads");
+    }
   }
 }
 

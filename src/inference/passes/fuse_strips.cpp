@@ -17,8 +17,8 @@ namespace mizzen::inference::detail {
 namespace {
 
 // Below this many floats the value stays in a cache anyway, and short lines make small tiles.
-constexpr std::int64_t least_floats = std::int64_t{192} << 10;
-constexpr std::int64_t least_width = 28;
+constexpr std::int64_t least_floats = std::int64_t{64} << 10;
+constexpr std::int64_t least_width = 14;
 
 bool all_are(const node& n, const char* attribute, std::int64_t value) {
   const auto list = n.attributes.get_ints(attribute);

@@ -456,11 +456,11 @@ std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last
   return block_layout(kernels, s, 1, s.in_channels).per_thread();
 }
 
-void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last, float* y,
-                 float* scratch) {
+void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last,
+                 channel_range channels, float* y, float* scratch) {
   const picture p = as_it_is(call.shape, call.x);
   const block_layout block(call.kernels, call.shape, 1, p.pixel);
-  direct_task(call, p, block, scratch).run(0, first, last, 0, call.shape.out_channels, y);
+  direct_task(call, p, block, scratch).run(0, first, last, channels.first, channels.end, y);
 }
 
 void conv_channels_last(const kernel_table& kernels, thread_pool& pool,

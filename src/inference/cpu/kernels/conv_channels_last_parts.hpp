@@ -54,10 +54,17 @@ void conv_depthwise(const channels_last_call& call);
 
 // The parts of conv_pointwise_depthwise(): a piece of one convolution at a time.
 
-// Pixels [first, last) of a pointwise convolution of one group, to y.
+// Channels of an output.
+struct channel_range {
+  std::size_t first;
+  std::size_t end;
+};
+
+// Channels of pixels [first, last) of a pointwise convolution of one group, to y, which has them
+// all. They begin with a tile.
 std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last_shape& shape);
-void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last, float* y,
-                 float* scratch);
+void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last,
+                 channel_range channels, float* y, float* scratch);
 
 // Lines of a picture of which only the last few are kept, line i at i modulo their number.
 struct line_ring {
@@ -65,10 +72,10 @@ struct line_ring {
   std::size_t lines = 0;
 };
 
-// One line of the output of a depthwise convolution, over a picture without depth where it is kept
-// in a ring.
+// Channels of one line of the output of a depthwise convolution, over a picture without depth where
+// it is kept in a ring.
 std::size_t conv_depthwise_scratch(const channels_last_shape& shape);
-void conv_depthwise_line(const channels_last_call& call, std::size_t line, const line_ring& ring,
-                         float* scratch);
+void conv_depthwise_line(const channels_last_call& call, std::size_t line, channel_range channels,
+                         const line_ring& ring, float* scratch);
 
 }  // namespace mizzen::inference::detail::cpu

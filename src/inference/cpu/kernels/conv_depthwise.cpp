@@ -23,7 +23,7 @@ class depthwise_line {
     tile_.high = e.high;
   }
 
-  void run(std::size_t line) {
+  void run(std::size_t line, channel_range range) {
     const auto& [d, h, w] = call_.shape.window.axes;
     const std::size_t oh = line % h.out;
     const std::size_t od = line / h.out % d.out;
@@ -46,8 +46,8 @@ class depthwise_line {
       }
     };
     const std::size_t block = channel_block();
-    for (tile_.first = 0; tile_.first < channels; tile_.first = tile_.end) {
-      tile_.end = std::min(channels, tile_.first + block);
+    for (tile_.first = range.first; tile_.first < range.end; tile_.first = tile_.end) {
+      tile_.end = std::min(range.end, tile_.first + block);
       at_border(0, inner);
       if (inner < outer) {
         find_taps(image, od, oh, inner);
@@ -60,7 +60,11 @@ class depthwise_line {
       }
       at_border(outer, w.out);
     }
-    finish(line * w.out * channels, w.out * channels);
+    const std::size_t at = line * w.out * channels;
+    if (range.end - range.first == channels) return finish(at, w.out * channels);
+    for (std::size_t ow = 0; ow < w.out; ++ow) {
+      finish(at + ow * channels + range.first, range.end - range.first);
+    }
   }
 
  private:
@@ -127,9 +131,9 @@ std::size_t conv_depthwise_scratch(const channels_last_shape& shape) {
   return floats_of_addresses(2 * shape.window.taps());
 }
 
-void conv_depthwise_line(const channels_last_call& call, std::size_t line, const line_ring& ring,
-                         float* scratch) {
-  depthwise_line(call, ring, scratch).run(line);
+void conv_depthwise_line(const channels_last_call& call, std::size_t line, channel_range channels,
+                         const line_ring& ring, float* scratch) {
+  depthwise_line(call, ring, scratch).run(line, channels);
 }
 
 void conv_depthwise(const channels_last_call& call) {
@@ -141,7 +145,8 @@ void conv_depthwise(const channels_last_call& call) {
                          [&](std::size_t begin, std::size_t end, unsigned slot) {
                            const line_ring none;
                            depthwise_line each(call, none, call.scratch + slot * per_thread);
-                           for (std::size_t i = begin; i < end; ++i) each.run(i);
+                           for (std::size_t i = begin; i < end; ++i)
+                             each.run(i, {0, call.shape.out_channels});
                          });
 }
 

@@ -171,47 +171,83 @@ TEST_P(channels_last_kernels, winograd) {
   }
 }
 
-// Lines and channels are shared out otherwise for each number of threads.
-TEST_P(channels_last_kernels, pointwise_and_depthwise_in_strips) {
-  const channels_last_shape shapes[] = {
-      picture(2, 96, 96, axis(9, 3, 1, 1, 1), axis(14, 3, 1, 1, 1), 96),
-      picture(1, 200, 200, axis(11, 5, 2, 2, 2), axis(9, 5, 2, 2, 2), 200),
-      picture(3, 20, 20, axis(7, 3, 2), axis(6, 2), 20),
-  };
-  for (const auto& s : shapes) {
-    const conv_data second(s);
-    const conv_data first(
-        picture(s.batch, 7, s.in_channels, axis(s.window.height().in), axis(s.window.width().in)));
-    const auto finish = [](const void*, std::size_t, float* run, std::size_t n) {
+// One of a strip's convolutions, and its output when it is computed by itself.
+struct strip_part {
+  strip_part(const kernel_table& kernels, const channels_last_shape& shape, conv_method m)
+      : data(shape), method(m), weights(kernels, shape, m, data.weights.data()) {
+    epilogue.bias = data.bias.data();
+    epilogue.clamp = true;
+    epilogue.low = -0.5F;
+    epilogue.high = 1;
+    epilogue.finish = [](const void*, std::size_t, float* run, std::size_t n) {
       for (std::size_t i = 0; i < n; ++i) run[i] *= 2;
     };
-    channels_last_epilogue up{.bias = first.bias.data(), .clamp = true, .low = -0.5F, .high = 1};
-    channels_last_epilogue down{.bias = second.bias.data(), .finish = finish};
-    const channels_last_weights up_weights(kernels(), first.shape, conv_method::direct,
-                                           first.weights.data());
-    const channels_last_weights down_weights(kernels(), s, conv_method::depthwise,
-                                             second.weights.data());
-    const std::size_t out = s.batch * s.out_channels * s.window.out_size();
-    std::vector<float> between(second.x.size(), nan);
-    std::vector<float> expected(out, nan);
-    conv_channels_last(
-        kernels(), pool(), first.shape, up_weights, first.x.data(), between.data(), up,
-        std::vector<float>(
-            conv_channels_last_scratch(kernels(), first.shape, conv_method::direct, pool().size()))
-            .data());
-    conv_channels_last(kernels(), pool(), s, down_weights, between.data(), expected.data(), down,
-                       std::vector<float>(conv_channels_last_scratch(
-                                              kernels(), s, conv_method::depthwise, pool().size()))
-                           .data());
-    for (const unsigned threads : {1U, 2U, 3U}) {
-      thread_pool sharing(threads);
-      std::vector<float> y(out, nan);
-      std::vector<float> scratch(
-          conv_pointwise_depthwise_scratch(kernels(), first.shape, s, threads), nan);
-      conv_pointwise_depthwise(kernels(), sharing, {first.shape, up_weights, up},
-                               {s, down_weights, down}, first.x.data(), y.data(), scratch.data());
-      expect_close(y, std::vector<double>(expected.begin(), expected.end()), 1e-5,
-                   std::to_string(threads) + " threads");
+  }
+  std::vector<float> alone(const kernel_table& kernels, const std::vector<float>& x) const {
+    thread_pool one(1);
+    std::vector<float> y(data.residual.size(), nan);
+    std::vector<float> scratch(conv_channels_last_scratch(kernels, data.shape, method, 1), nan);
+    conv_channels_last(kernels, one, data.shape, weights, x.data(), y.data(), epilogue,
+                       scratch.data());
+    return y;
+  }
+  // The window of a tail is a line.
+  conv_part as_part(bool tail = false) const {
+    conv_part part{data.shape, &weights, epilogue};
+    if (tail) part.shape.batch = part.shape.window.axes[1].in = part.shape.window.axes[1].out = 1;
+    return part;
+  }
+
+  conv_data data;
+  conv_method method;
+  channels_last_weights weights;
+  channels_last_epilogue epilogue;
+};
+
+// Lines and channels are shared out otherwise for each number of threads.
+TEST_P(channels_last_kernels, strips) {
+  struct strip {
+    channels_last_shape depthwise;
+    window_axis head;  // of both dimensions; kernel 1: pointwise
+  };
+  const strip strips[] = {
+      {picture(2, 96, 96, axis(9, 3, 1, 1, 1), axis(14, 3, 1, 1, 1), 96), {}},
+      {picture(1, 200, 200, axis(11, 5, 2, 2, 2), axis(9, 5, 2, 2, 2), 200), {}},
+      {picture(3, 20, 20, axis(7, 3, 2), axis(6, 2), 20), {}},
+      {picture(2, 40, 40, axis(8, 3, 1, 1, 1), axis(8, 3, 1, 1, 1), 40), axis(16, 3, 2, 1, 1)},
+  };
+  for (const auto& [shape, over] : strips) {
+    const bool planes = over.kernel > 1;
+    const auto& [d, h, w] = shape.window.axes;
+    const strip_part head(kernels(),
+                          planes
+                              ? picture(shape.batch, 3, shape.in_channels, over, over)
+                              : picture(shape.batch, 7, shape.in_channels, axis(h.in), axis(w.in)),
+                          planes ? conv_method::planes : conv_method::direct);
+    const strip_part depthwise(kernels(), shape, conv_method::depthwise);
+    strip_part tail(kernels(),
+                    picture(shape.batch, shape.out_channels, 37, axis(h.out), axis(w.out)),
+                    conv_method::direct);
+    tail.epilogue.residual = tail.data.residual.data();
+    for (const bool with_head : {true, false}) {
+      for (const bool with_tail : {true, false}) {
+        const std::vector<float>& x = with_head ? head.data.x : depthwise.data.x;
+        std::vector<float> expected = with_head ? head.alone(kernels(), x) : x;
+        expected = depthwise.alone(kernels(), expected);
+        if (with_tail) expected = tail.alone(kernels(), expected);
+        conv_strip_parts parts;
+        if (with_head) parts.head = head.as_part();
+        parts.depthwise = depthwise.as_part();
+        if (with_tail) parts.tail = tail.as_part(true);
+        for (const unsigned threads : {1U, 2U, 3U}) {
+          thread_pool sharing(threads);
+          std::vector<float> y(expected.size(), nan);
+          std::vector<float> scratch(conv_strip_scratch(kernels(), parts, threads), nan);
+          conv_strip(kernels(), sharing, parts, x.data(), y.data(), scratch.data());
+          expect_close(y, std::vector<double>(expected.begin(), expected.end()), 1e-5,
+                       std::to_string(threads) + " threads");
+        }
+      }
     }
   }
 }

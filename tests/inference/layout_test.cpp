@@ -199,9 +199,32 @@ TEST(layout, strips) {
                  {"pads", std::vector<std::int64_t>(4, padded ? 1 : 0)}})
           .node("HardSwish", {"w"}, {"y"})
           .output("y", f32, {"n", 100, "oh", "ow"});
-      EXPECT_THAT(optimised(m, noise({2, 6, 45, 50})),
-                  HasSubstr("mizzen.PointwiseDepthwiseConv+hard_swish"));
+      EXPECT_THAT(optimised(m, noise({2, 6, 45, 50})), HasSubstr("mizzen.ConvStrip+hard_swish"));
     }
+  }
+}
+
+// The first convolution of a network, a depthwise one, and back to few channels with a residual.
+TEST(layout, strips_of_three) {
+  for (const bool even : {true, false}) {
+    model_builder m;
+    m.input("x", f32, {"n", 3, 61, 58}).initializer("k", noise({64, 3, 3, 3}, 2));
+    m.initializer("b", noise({64}, 3)).initializer("d", noise({64, 1, 3, 3}, 4));
+    m.initializer("down", noise({24, 64, 1, 1}, 5)).initializer("side", noise({24, 3, 1, 1}, 6));
+    m.node("Conv", {"x", "side"}, {"s"})
+        .node("Conv", {"x", "k", "b"}, {"u"},
+              even ? std::vector<node_attribute>{{"pads", {1, 1, 1, 1}}}
+                   : std::vector<node_attribute>{{"auto_pad", "SAME_UPPER"}})
+        .node("HardSwish", {"u"}, {"c"})
+        .node("Conv", {"c", "d"}, {"w"}, {{"group", 64}, {"pads", {1, 1, 1, 1}}})
+        .node("LeakyRelu", {"w"}, {"v"})
+        .node("Conv", {"v", "down"}, {"p"})
+        .node("Add", {"p", "s"}, {"q"})
+        .node("Relu", {"q"}, {"y"})
+        .output("y", f32, {"n", 24, 61, 58});
+    const std::string graph = optimised(m, noise({2, 3, 61, 58}));
+    EXPECT_THAT(graph, HasSubstr("mizzen.ConvStrip+add+relu"));
+    EXPECT_THAT(graph, Not(HasSubstr("hard_swish")));
   }
 }
 

@@ -46,6 +46,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/ops/binary.cpp
   cpu/ops/conv.cpp
   cpu/ops/conv_channels_last.cpp
+  cpu/ops/conv_strip.cpp
   cpu/ops/conv_transpose.cpp
   cpu/ops/matrix.cpp
   cpu/ops/normalisation.cpp

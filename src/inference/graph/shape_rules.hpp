@@ -27,7 +27,7 @@ void add_dynamic_rules(shape_rule_table& table);
 std::optional<dims> matmul_shape(infer_context& c, std::size_t a, std::size_t b);
 
 // The rule of mizzen.PointwiseDepthwiseConv; see passes/fuse_strips.cpp.
-void pointwise_depthwise_conv(infer_context& c);
+void conv_strip(infer_context& c);
 
 // The rule of GlobalAveragePool and its like: one number for each channel of input 0.
 void global_pool(infer_context& c);

@@ -64,7 +64,7 @@ void dynamic_quantized_matmul(infer_context& c) {
 
 void add_mizzen_rules(shape_rule_table& table) {
   table["Attention"] = {3, 8, 1, attention};
-  table["PointwiseDepthwiseConv"] = {4, 5, 1, pointwise_depthwise_conv};
+  table["ConvStrip"] = {1, 7, 1, conv_strip};
   table["DynamicQuantizedMatMul"] = {3, 4, 1, dynamic_quantized_matmul};
 }
 

@@ -16,14 +16,17 @@ struct window {
   std::string auto_pad;
 };
 
-// Attributes shared by convolutions and pools, checked, with ONNX's defaults.
-window window_of(infer_context& c, std::size_t spatial, std::vector<std::int64_t> kernel) {
+// Attributes shared by convolutions and pools, checked, with ONNX's defaults. The names of those of
+// a strip's head have a prefix.
+window window_of(infer_context& c, std::size_t spatial, std::vector<std::int64_t> kernel,
+                 const std::string& prefix = "") {
+  const attribute_map& a = c.attributes();
   window w;
-  w.kernel = c.attributes().get_ints("kernel_shape", std::move(kernel));
-  w.strides = c.attributes().get_ints("strides", std::vector<std::int64_t>(spatial, 1));
-  w.dilations = c.attributes().get_ints("dilations", std::vector<std::int64_t>(spatial, 1));
-  w.pads = c.attributes().get_ints("pads", std::vector<std::int64_t>(2 * spatial, 0));
-  w.auto_pad = c.attributes().get_string("auto_pad", "NOTSET");
+  w.kernel = a.get_ints(prefix + "kernel_shape", std::move(kernel));
+  w.strides = a.get_ints(prefix + "strides", std::vector<std::int64_t>(spatial, 1));
+  w.dilations = a.get_ints(prefix + "dilations", std::vector<std::int64_t>(spatial, 1));
+  w.pads = a.get_ints(prefix + "pads", std::vector<std::int64_t>(2 * spatial, 0));
+  w.auto_pad = a.get_string(prefix + "auto_pad", "NOTSET");
   if (w.kernel.size() != spatial || w.strides.size() != spatial || w.dilations.size() != spatial ||
       w.pads.size() != 2 * spatial) {
     c.fail("kernel_shape, strides, dilations and pads must have one entry (pads two) for each of " +
@@ -493,16 +496,27 @@ void arg_reduce(infer_context& c) {
 
 }  // namespace
 
-void pointwise_depthwise_conv(infer_context& c) {
+// passes/fuse_strips.cpp says what the inputs are.
+void conv_strip(infer_context& c) {
   const dims* x = c.shape(0);
-  const dims* w = c.shape(3);
-  if (x == nullptr || w == nullptr) return c.set(0, c.type(0));
+  if (x == nullptr) return c.set(0, c.type(0));
   c.rank_is(0, 4);
-  c.rank_is(3, 4);
-  const window win = window_of(c, 2, {w->begin() + 2, w->end()});
-  c.set(0, c.type(0),
-        dims{(*x)[0], window_output(c, win, 0, (*x)[1], false),
-             window_output(c, win, 1, (*x)[2], false), (*w)[0]});
+  const bool planes = c.attributes().get_int("head.planes", 0) == 1;
+  dims out{(*x)[0], (*x)[planes ? 2 : 1], (*x)[planes ? 3 : 2], (*x)[planes ? 1 : 3]};
+  const auto convolve = [&](std::size_t weights, const std::string& prefix) {
+    const dims* w = c.shape(weights);
+    if (w == nullptr) return;
+    c.rank_is(weights, 4);
+    const window win = window_of(c, 2, {w->begin() + 2, w->end()}, prefix);
+    out[1] = window_output(c, win, 0, out[1], false);
+    out[2] = window_output(c, win, 1, out[2], false);
+    out[3] = (*w)[0];
+  };
+  convolve(1, "head.");
+  convolve(3, "");
+  // The tail is pointwise.
+  if (const dims* w = c.shape(5)) out[3] = (*w)[0];
+  c.set(0, c.type(0), out);
 }
 
 void global_pool(infer_context& c) {

@@ -156,7 +156,7 @@ class layout_pass {
   // A convolution over a few planes, as the first one of most networks is.
   bool reads_planes(const node& n) const {
     constexpr std::int64_t most_planes = 4;
-    if (n.op_type != "Conv" || is_last(n.inputs[0])) return false;
+    if (n.op_type != "Conv" || !made_[n.inputs[0]]) return false;
     const auto dilations = n.attributes.get_ints("dilations");
     const shape_type& w = g_.values[n.inputs[1]].constant->shape();
     return n.attributes.get_int("group", 1) == 1 && w[1] <= most_planes && w.back() > 1 &&

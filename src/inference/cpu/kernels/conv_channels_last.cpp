@@ -14,6 +14,8 @@ namespace {
 // read once; larger ones are read once instead.
 constexpr std::size_t small_weights = std::size_t{64} << 10;  // floats
 
+bool is_by_line(conv_method m) { return m == conv_method::lines || m == conv_method::planes; }
+
 bool is_plain(const window_axis& a) { return a.stride == 1 && a.dilation == 1; }
 
 // Every pixel of the output is made of the one at its place.
@@ -22,17 +24,6 @@ bool is_pointwise(const window_3d& w) {
     return a.kernel == 1 && a.stride == 1 && a.pad_begin == 0 && a.in == a.out;
   });
 }
-
-// A picture as the direct method reads it: where its lines and pixels lie, and the window over it.
-struct picture {
-  const float* data;
-  std::size_t pixel;  // floats from one to the next
-  std::size_t line;
-  std::size_t slice;
-  std::size_t image;
-  window_3d window;
-  std::size_t depth;  // adjacent floats at each tap
-};
 
 picture as_it_is(const channels_last_shape& s, const float* x) {
   picture p;
@@ -282,14 +273,15 @@ class direct_task {
     tile_.high = e.high;
   }
 
-  // Pixels [first, last) of channels [column, end) of a group. y is where the first pixel goes.
-  void run(std::size_t group, std::size_t first, std::size_t last, std::size_t column,
-           std::size_t end, float* y) {
+  // Channels [column, end) of a group, over the windows [first, last) of the picture. The first
+  // makes pixel `at` of the output, which goes to y.
+  void run(std::size_t group, std::size_t first, std::size_t last, std::size_t at,
+           std::size_t column, std::size_t end, float* y) {
     for (std::size_t p = first; p < last; p += block_.rows) {
       const std::size_t rows = std::min(block_.rows, last - p);
       addresses_.of_pixels(p, rows, group * call_.shape.in_per_group(), x_);
       for (std::size_t r = 0; block_.copied && r < rows; ++r) copy(r);
-      make(group, p, rows, column, end, y + (p - first) * call_.shape.out_channels);
+      make(group, at + (p - first), rows, column, end, y + (p - first) * call_.shape.out_channels);
     }
   }
 
@@ -360,8 +352,8 @@ void conv_direct(const channels_last_call& call, const picture& p, float* scratc
                              const std::size_t column =
                                  t % per_group / grid.row_tasks * grid.columns;
                              const std::size_t row = t % grid.row_tasks * grid.rows;
-                             task.run(t / per_group, row, std::min(row + grid.rows, pixels), column,
-                                      std::min(column + grid.columns, s.out_per_group()),
+                             task.run(t / per_group, row, std::min(row + grid.rows, pixels), row,
+                                      column, std::min(column + grid.columns, s.out_per_group()),
                                       call.y + row * s.out_channels);
                            }
                          });
@@ -412,8 +404,7 @@ channels_last_weights::channels_last_weights(const kernel_table& kernels,
     return;
   }
   rows_ = taps * depth;
-  const bool by_line = method == conv_method::lines || method == conv_method::planes;
-  zeros_ = aligned_floats(depth * (by_line ? s.window.width().kernel : 1));
+  zeros_ = aligned_floats(depth * (is_by_line(method) ? s.window.width().kernel : 1));
   data_ = aligned_floats(s.groups * rows_ * row_);
   float* to = data_.data();
   for (std::size_t g = 0; g < s.groups; ++g) {
@@ -435,6 +426,13 @@ const float* channels_last_weights::panel(std::size_t matrix, std::size_t group,
   return data_.data() + rows_ * ((matrix * groups_ + group) * row_ + first_column);
 }
 
+std::size_t picture_scratch(const channels_last_shape& s, conv_method method) {
+  return is_by_line(method) ? round_up(padded_floats(s), 16) : 0;
+}
+picture picture_of(const channels_last_call& call, float* scratch) {
+  return is_by_line(call.weights.method()) ? padded(call, scratch) : as_it_is(call.shape, call.x);
+}
+
 std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channels_last_shape& s,
                                        conv_method method, unsigned threads) {
   switch (method) {
@@ -444,23 +442,21 @@ std::size_t conv_channels_last_scratch(const kernel_table& kernels, const channe
       return conv_winograd_scratch(s, threads);
     case conv_method::lines:
     case conv_method::planes:
-      return round_up(padded_floats(s), 16) +
-             block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
     case conv_method::direct:
       break;
   }
-  return block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread() * threads;
+  return picture_scratch(s, method) + conv_pixels_scratch(kernels, s) * threads;
 }
 
 std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last_shape& s) {
-  return block_layout(kernels, s, 1, s.in_channels).per_thread();
+  return block_layout(kernels, s, s.window.taps(), s.in_channels).per_thread();
 }
 
-void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last,
-                 channel_range channels, float* y, float* scratch) {
-  const picture p = as_it_is(call.shape, call.x);
-  const block_layout block(call.kernels, call.shape, 1, p.pixel);
-  direct_task(call, p, block, scratch).run(0, first, last, channels.first, channels.end, y);
+void conv_pixels(const channels_last_call& call, const picture& x, std::size_t first,
+                 std::size_t last, std::size_t at, channel_range channels, float* y,
+                 float* scratch) {
+  const block_layout block(call.kernels, call.shape, x.window.taps(), x.pixel);
+  direct_task(call, x, block, scratch).run(0, first, last, at, channels.first, channels.end, y);
 }
 
 void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
@@ -475,9 +471,9 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
       return conv_winograd(call);
     case conv_method::lines:
     case conv_method::planes:
-      return conv_direct(call, padded(call, scratch), scratch + round_up(padded_floats(shape), 16));
     case conv_method::direct:
-      return conv_direct(call, as_it_is(shape, x), scratch);
+      return conv_direct(call, picture_of(call, scratch),
+                         scratch + picture_scratch(shape, weights.method()));
   }
 }
 

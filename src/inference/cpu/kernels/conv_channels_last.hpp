@@ -8,6 +8,7 @@
 #include "inference/cpu/thread_pool.hpp"
 
 #include <cstddef>
+#include <optional>
 
 namespace mizzen::inference::detail::cpu {
 
@@ -89,21 +90,24 @@ void conv_channels_last(const kernel_table& kernels, thread_pool& pool,
 
 // One of the convolutions of a strip.
 struct conv_part {
-  const channels_last_shape& shape;
-  const channels_last_weights& weights;
-  const channels_last_epilogue& epilogue;
+  channels_last_shape shape;
+  const channels_last_weights* weights = nullptr;
+  channels_last_epilogue epilogue;
 };
 
-// A pointwise convolution of one group (method direct) and a depthwise one of its output, over
-// pictures without depth. The pointwise one's epilogue may have a bias and a clamp. Allocates
-// nothing.
-std::size_t conv_pointwise_depthwise_scratch(const kernel_table& kernels,
-                                             const channels_last_shape& pointwise,
-                                             const channels_last_shape& depthwise,
-                                             unsigned threads);
-void conv_pointwise_depthwise(const kernel_table& kernels, thread_pool& pool,
-                              const conv_part& pointwise, const conv_part& depthwise,
-                              const float* x, float* y, float* scratch);
+// Convolutions after each other, over pictures without depth, of one group but for the depthwise
+// one. What lies between them is never whole: it is made and used a line at a time. Only the last
+// one's epilogue may have a residual, and `at` tells only its finish() something.
+struct conv_strip_parts {
+  std::optional<conv_part> head;  // by the method direct or planes
+  conv_part depthwise;
+  std::optional<conv_part> tail;  // pointwise, direct
+};
+std::size_t conv_strip_scratch(const kernel_table& kernels, const conv_strip_parts& parts,
+                               unsigned threads);
+// Allocates nothing.
+void conv_strip(const kernel_table& kernels, thread_pool& pool, const conv_strip_parts& parts,
+                const float* x, float* y, float* scratch);
 
 // The transposed convolution: shape is that of the convolution from y to x, so that x is [batch,
 // out depth, out height, out width, out_channels] of it and y the picture it goes over; groups

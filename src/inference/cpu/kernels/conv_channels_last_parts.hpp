@@ -52,7 +52,23 @@ void pack_winograd(const channels_last_shape& shape, const float* weights,
 
 void conv_depthwise(const channels_last_call& call);
 
-// The parts of conv_pointwise_depthwise(): a piece of one convolution at a time.
+// A picture as the direct method reads it: where its lines and pixels lie, and the window over it.
+struct picture {
+  const float* data;
+  std::size_t pixel;  // floats from one to the next
+  std::size_t line;
+  std::size_t slice;
+  std::size_t image;
+  window_3d window;
+  std::size_t depth;  // adjacent floats at each tap
+};
+
+// Of a call by one of the methods direct, lines and planes. The latter two keep it in this scratch
+// memory, with its padding and a line's taps adjacent.
+std::size_t picture_scratch(const channels_last_shape& shape, conv_method method);
+picture picture_of(const channels_last_call& call, float* scratch);
+
+// The parts of conv_strip(): a piece of one convolution at a time.
 
 // Channels of an output.
 struct channel_range {
@@ -60,11 +76,12 @@ struct channel_range {
   std::size_t end;
 };
 
-// Channels of pixels [first, last) of a pointwise convolution of one group, to y, which has them
-// all. They begin with a tile.
+// Channels, from a tile on, of pixels [first, last) of a convolution of one group over a picture:
+// those from pixel `at` of the output on, which lies at y.
 std::size_t conv_pixels_scratch(const kernel_table& kernels, const channels_last_shape& shape);
-void conv_pixels(const channels_last_call& call, std::size_t first, std::size_t last,
-                 channel_range channels, float* y, float* scratch);
+void conv_pixels(const channels_last_call& call, const picture& x, std::size_t first,
+                 std::size_t last, std::size_t at, channel_range channels, float* y,
+                 float* scratch);
 
 // Lines of a picture of which only the last few are kept, line i at i modulo their number.
 struct line_ring {
@@ -72,10 +89,10 @@ struct line_ring {
   std::size_t lines = 0;
 };
 
-// Channels of one line of the output of a depthwise convolution, over a picture without depth where
-// it is kept in a ring.
+// Channels of one line of the output of a depthwise convolution, which lies at y, over a picture
+// without depth where it is kept in a ring.
 std::size_t conv_depthwise_scratch(const channels_last_shape& shape);
 void conv_depthwise_line(const channels_last_call& call, std::size_t line, channel_range channels,
-                         const line_ring& ring, float* scratch);
+                         const line_ring& ring, float* y, float* scratch);
 
 }  // namespace mizzen::inference::detail::cpu

@@ -23,7 +23,8 @@ class depthwise_line {
     tile_.high = e.high;
   }
 
-  void run(std::size_t line, channel_range range) {
+  // y is where the line goes.
+  void run(std::size_t line, channel_range range, float* y) {
     const auto& [d, h, w] = call_.shape.window.axes;
     const std::size_t oh = line % h.out;
     const std::size_t od = line / h.out % d.out;
@@ -35,7 +36,7 @@ class depthwise_line {
     tile_.stride = w.stride;
     const auto make = [&](std::size_t ow, std::size_t rows) {
       tile_.rows = rows;
-      tile_.y = call_.y + (line * w.out + ow) * channels;
+      tile_.y = y + ow * channels;
       call_.kernels.depthwise(tile_);
     };
     const auto at_border = [&](std::size_t first, std::size_t last) {
@@ -61,9 +62,10 @@ class depthwise_line {
       at_border(outer, w.out);
     }
     const std::size_t at = line * w.out * channels;
-    if (range.end - range.first == channels) return finish(at, w.out * channels);
+    if (range.end - range.first == channels) return finish(at, y, w.out * channels);
     for (std::size_t ow = 0; ow < w.out; ++ow) {
-      finish(at + ow * channels + range.first, range.end - range.first);
+      const std::size_t offset = ow * channels + range.first;
+      finish(at + offset, y + offset, range.end - range.first);
     }
   }
 
@@ -108,9 +110,9 @@ class depthwise_line {
     }
   }
 
-  void finish(std::size_t at, std::size_t n) const {
+  // y is element `at` of the output.
+  void finish(std::size_t at, float* y, std::size_t n) const {
     const channels_last_epilogue& e = call_.epilogue;
-    float* const y = call_.y + at;
     if (e.residual != nullptr) {
       call_.kernels.accumulate(reduce_op::sum, e.residual + at, y, n);
       if (e.clamp) call_.kernels.unary({unary_op::clip, e.low, e.high}, y, y, n);
@@ -132,21 +134,22 @@ std::size_t conv_depthwise_scratch(const channels_last_shape& shape) {
 }
 
 void conv_depthwise_line(const channels_last_call& call, std::size_t line, channel_range channels,
-                         const line_ring& ring, float* scratch) {
-  depthwise_line(call, ring, scratch).run(line, channels);
+                         const line_ring& ring, float* y, float* scratch) {
+  depthwise_line(call, ring, scratch).run(line, channels, y);
 }
 
 void conv_depthwise(const channels_last_call& call) {
   const window_3d& w = call.shape.window;
   const std::size_t per_thread = conv_depthwise_scratch(call.shape);
   const std::size_t lines = call.shape.batch * w.depth().out * w.height().out;
-  const std::size_t work = w.width().out * call.shape.out_channels * w.taps();
+  const std::size_t line = w.width().out * call.shape.out_channels;
+  const std::size_t work = line * w.taps();
   call.pool.parallel_for(lines, (std::size_t{64} << 10) / (work + 1) + 1,
                          [&](std::size_t begin, std::size_t end, unsigned slot) {
                            const line_ring none;
                            depthwise_line each(call, none, call.scratch + slot * per_thread);
                            for (std::size_t i = begin; i < end; ++i)
-                             each.run(i, {0, call.shape.out_channels});
+                             each.run(i, {0, call.shape.out_channels}, call.y + i * line);
                          });
 }
 

@@ -98,88 +98,6 @@ class conv_kernel final : public kernel {
   std::optional<cpu::channels_last_weights> weights_;
 };
 
-// mizzen.PointwiseDepthwiseConv; see passes/fuse_strips.cpp.
-class strip_kernel final : public kernel {
- public:
-  explicit strip_kernel(const compile_context& c)
-      : kernels_(best_kernels()),
-        attributes_(c, 2),
-        bounds_(c.n.attributes.get_floats("bounds")),
-        post_ops_(c.n.post_ops) {
-    const auto first = c.constant(1);
-    const auto second = c.constant(3);
-    if (!first || !second) c.unsupported("needs constant weights");
-    pointwise_.in_channels = static_cast<std::size_t>(first->shape()[1]);
-    pointwise_.out_channels = static_cast<std::size_t>(first->shape()[0]);
-    const std::size_t channels = pointwise_.out_channels;
-    depthwise_.groups = depthwise_.in_channels = depthwise_.out_channels = channels;
-    kernel_.assign(second->shape().begin() + 2, second->shape().end());
-    depthwise_.window.axes[1].kernel = static_cast<std::size_t>(kernel_[0]);
-    depthwise_.window.axes[2].kernel = static_cast<std::size_t>(kernel_[1]);
-    pointwise_weights_.emplace(kernels_, pointwise_, cpu::conv_method::direct,
-                               first->data<float>().data());
-    depthwise_weights_.emplace(kernels_, depthwise_, cpu::conv_method::depthwise,
-                               second->data<float>().data());
-  }
-
-  bool reads_input(std::size_t input) const override { return input != 1 && input != 3; }
-
-  std::size_t scratch_bytes(const shape_context& c) const override {
-    const auto [pointwise, depthwise] = shapes_of(c.inputs, c.outputs);
-    return cpu::conv_pointwise_depthwise_scratch(kernels_, pointwise, depthwise, c.threads) *
-           sizeof(float);
-  }
-
-  void run(const run_context& c) const override {
-    const value_view& y = c.outputs[0];
-    if (y.count == 0) return;
-    const auto [pointwise, depthwise] = shapes_of(c.inputs, c.outputs);
-    post_op_run steps(kernels_, post_ops_, c);
-    cpu::channels_last_epilogue first;
-    if (c.inputs[2].present()) first.bias = c.inputs[2].as<const float>();
-    first.clamp = bounds_.size() == 2;
-    if (first.clamp) {
-      first.low = bounds_[0];
-      first.high = bounds_[1];
-    }
-    cpu::channels_last_epilogue second;
-    if (c.inputs[4].present()) second.bias = c.inputs[4].as<const float>();
-    second.clamp = steps.take_clamp(second.low, second.high);
-    if (!steps.empty()) {
-      second.context = &steps;
-      second.finish = [](const void* context, std::size_t at, float* run, std::size_t n) {
-        static_cast<const post_op_run*>(context)->apply(run, at, n);
-      };
-    }
-    cpu::conv_pointwise_depthwise(kernels_, c.pool, {pointwise, *pointwise_weights_, first},
-                                  {depthwise, *depthwise_weights_, second},
-                                  c.inputs[0].as<const float>(), y.as<float>(),
-                                  reinterpret_cast<float*>(c.scratch.data()));
-  }
-
- private:
-  std::pair<cpu::channels_last_shape, cpu::channels_last_shape> shapes_of(
-      std::span<const value_view> inputs, std::span<const value_view> outputs) const {
-    auto shapes = std::pair(pointwise_, depthwise_);
-    shapes.first.batch = shapes.second.batch = static_cast<std::size_t>(inputs[0].shape[0]);
-    shapes.second.window =
-        attributes_.over_channels_last(inputs[0].shape, outputs[0].shape, kernel_);
-    for (std::size_t i = 1; i < 3; ++i) {
-      cpu::window_axis& axis = shapes.first.window.axes[i];
-      axis.in = axis.out = shapes.second.window.axes[i].in;
-    }
-    return shapes;
-  }
-
-  const cpu::kernel_table& kernels_;
-  window_attributes attributes_;
-  std::vector<float> bounds_;
-  std::vector<post_op> post_ops_;
-  cpu::channels_last_shape pointwise_, depthwise_;
-  dims kernel_;
-  std::optional<cpu::channels_last_weights> pointwise_weights_, depthwise_weights_;
-};
-
 class conv_transpose_kernel final : public kernel {
  public:
   explicit conv_transpose_kernel(const compile_context& c)
@@ -250,7 +168,6 @@ std::unique_ptr<kernel> compile(const compile_context& c) {
 }  // namespace
 
 void register_conv_channels_last_ops(op_registry& registry) {
-  registry.add("PointwiseDepthwiseConv", {compile<strip_kernel>}, 1, any_opset, mizzen_domain);
   registry.add("Conv", {compile<conv_kernel>}, 1, any_opset, channels_last_domain);
   registry.add("ConvTranspose", {compile<conv_transpose_kernel>}, 1, any_opset,
                channels_last_domain);

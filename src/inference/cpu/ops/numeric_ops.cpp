@@ -9,6 +9,7 @@ void register_numeric_ops(op_registry& registry) {
   register_binary_ops(registry);
   register_conv_ops(registry);
   register_conv_channels_last_ops(registry);
+  register_conv_strip_ops(registry);
   register_conv_transpose_ops(registry);
   register_matrix_ops(registry);
   register_normalisation_ops(registry);

@@ -14,6 +14,7 @@ void register_attention_ops(op_registry& registry);
 void register_binary_ops(op_registry& registry);
 void register_conv_ops(op_registry& registry);
 void register_conv_channels_last_ops(op_registry& registry);
+void register_conv_strip_ops(op_registry& registry);
 void register_conv_transpose_ops(op_registry& registry);
 void register_matrix_ops(op_registry& registry);
 void register_normalisation_ops(op_registry& registry);

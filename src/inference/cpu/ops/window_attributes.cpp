@@ -5,16 +5,16 @@
 namespace mizzen::inference::detail {
 
 window_attributes::window_attributes(const compile_context& c, std::size_t spatial,
-                                     std::size_t most) {
+                                     std::size_t most, const std::string& prefix) {
   if (spatial < 1 || spatial > most) {
     c.unsupported("has kernels for one to " + std::to_string(most) +
                   " spatial dimensions, not for " + std::to_string(spatial));
   }
   const attribute_map& a = c.n.attributes;
-  kernel = a.get_ints("kernel_shape");
-  strides = a.get_ints("strides", std::vector<std::int64_t>(spatial, 1));
-  dilations = a.get_ints("dilations", std::vector<std::int64_t>(spatial, 1));
-  pads = a.get_ints("pads", std::vector<std::int64_t>(2 * spatial, 0));
+  kernel = a.get_ints(prefix + "kernel_shape");
+  strides = a.get_ints(prefix + "strides", std::vector<std::int64_t>(spatial, 1));
+  dilations = a.get_ints(prefix + "dilations", std::vector<std::int64_t>(spatial, 1));
+  pads = a.get_ints(prefix + "pads", std::vector<std::int64_t>(2 * spatial, 0));
   if (strides.size() != spatial || dilations.size() != spatial || pads.size() != 2 * spatial ||
       (!kernel.empty() && kernel.size() != spatial)) {
     c.invalid("kernel_shape, strides, dilations and pads do not fit the rank of its input");
@@ -25,7 +25,7 @@ window_attributes::window_attributes(const compile_context& c, std::size_t spati
   if (!least(kernel, 1) || !least(strides, 1) || !least(dilations, 1) || !least(pads, 0)) {
     c.invalid("kernel_shape, strides and dilations must be at least 1, pads at least 0");
   }
-  const std::string automatic = a.get_string("auto_pad", "NOTSET");
+  const std::string automatic = a.get_string(prefix + "auto_pad", "NOTSET");
   if (automatic == "VALID") pad = padding::none;
   if (automatic == "SAME_UPPER") pad = padding::same_upper;
   if (automatic == "SAME_LOWER") pad = padding::same_lower;
@@ -49,6 +49,16 @@ cpu::window_axis window_attributes::axis(std::size_t i, std::int64_t in, std::in
     w.pad_end = total - w.pad_begin;
   }
   return w;
+}
+
+std::int64_t window_attributes::output(std::size_t i, std::int64_t in,
+                                       std::span<const std::int64_t> weights_kernel) const {
+  const std::int64_t stride = strides[i];
+  if (pad == padding::same_upper || pad == padding::same_lower) return (in + stride - 1) / stride;
+  const std::int64_t reach =
+      ((kernel.empty() ? weights_kernel[i] : kernel[i]) - 1) * dilations[i] + 1;
+  const std::int64_t around = pad == padding::given ? pads[i] + pads[i + strides.size()] : 0;
+  return (in + around - reach) / stride + 1;
 }
 
 cpu::window_2d window_attributes::over(std::span<const std::int64_t> input,

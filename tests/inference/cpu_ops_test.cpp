@@ -216,10 +216,15 @@ TEST(cpu_ops, conv_with_post_ops_of_all_kinds) {
       node n;
       n.op_type = "Conv";
       n.attributes.set("group", groups);
-      n.post_ops = {{post_op_kind::add, 0, 0, 3},     {post_op_kind::relu},
-                    {post_op_kind::mul, 0, 0, 4},     {post_op_kind::hard_swish, 1.0F / 6, 0.5F},
-                    {post_op_kind::add, 0, 0, 5},     {post_op_kind::sigmoid},
-                    {post_op_kind::leaky_relu, 0.1F}, {post_op_kind::hard_sigmoid, 0.2F, 0.5F}};
+      n.post_ops = {{post_op_kind::add, 0, 0, 3},
+                    {post_op_kind::relu},
+                    {post_op_kind::mul, 0, 0, 4},
+                    {post_op_kind::hard_swish, 1.0F / 6, 0.5F},
+                    {post_op_kind::scale, 1.5F, 0.25F},
+                    {post_op_kind::add, 0, 0, 5},
+                    {post_op_kind::sigmoid},
+                    {post_op_kind::leaky_relu, 0.1F},
+                    {post_op_kind::hard_sigmoid, 0.2F, 0.5F}};
       const std::vector<float> y = run(n, in, {2, 12, 5, 8});
       std::vector<double> want(y.size());
       for (std::size_t i = 0; i < want.size(); ++i) {
@@ -235,7 +240,7 @@ TEST(cpu_ops, conv_with_post_ops_of_all_kinds) {
         }
         double x = std::max(0.0, sum + wide(in[3].values[i]));
         x = hard_swish(x * wide(in[4].values[image * 12 + channel]));
-        x = sigmoid(x + wide(in[5].values[0]));
+        x = sigmoid(1.5 * x + 0.25 + wide(in[5].values[0]));
         want[i] = std::clamp(0.2 * x + 0.5, 0.0, 1.0);
       }
       cpu::expect_close(y, want, 1e-5);

@@ -1,5 +1,5 @@
-// mizzen.ConvStrip: a depthwise convolution with the one before it, the one behind it, or both, over
-// pictures [N, H, W, C], without their values between:
+// mizzen.ConvStrip: a depthwise convolution with the one before it, the one behind it, or both,
+// over pictures [N, H, W, C], without their values between:
 //
 //   mizzen.ConvStrip(x, head weights?, head bias?, weights, bias?, tail weights?, tail bias?)
 //

@@ -13,11 +13,10 @@ namespace mizzen::inference::detail {
 namespace {
 
 // Below so many floats a value stays in a cache anyway, and short lines make small tiles. A tail
-// reads its weights anew for each line, and keeps threads from sharing out channels: it must save
-// more.
+// keeps threads from sharing out channels: it must save more. Weights are read anew for each line.
 constexpr std::int64_t least_floats = std::int64_t{64} << 10;
 constexpr std::int64_t least_floats_before_tail = std::int64_t{96} << 10;
-constexpr std::int64_t most_tail_weights = std::int64_t{64} << 10;
+constexpr std::size_t most_weights = std::size_t{64} << 10;
 constexpr std::int64_t least_width = 14;
 
 bool all_are(const node& n, const char* attribute, std::int64_t value) {
@@ -57,6 +56,10 @@ bool is_large(const value& v, std::int64_t least) {
   return floats >= least && (*v.shape)[2] >= least_width;
 }
 
+bool has_small_weights(const graph& g, const node& n) {
+  return g.values[n.inputs[1]].constant->size() <= most_weights;
+}
+
 value_id input_or_none(const node& n, std::size_t i) {
   return n.operator_inputs() > i ? n.inputs[i] : no_value;
 }
@@ -88,7 +91,7 @@ class strip_pass {
     }
     const node& n = g_.nodes[from];
     const bool fits = is_picture_conv(g_, n) && !has_operand(n) &&
-                      (is_pointwise(g_, n) || has_planes(n)) &&
+                      (is_pointwise(g_, n) || has_planes(n)) && has_small_weights(g_, n) &&
                       is_large(g_.values[between], least_floats);
     return fits ? from : graph_index::none;
   }
@@ -98,10 +101,9 @@ class strip_pass {
     if (has_operand(depthwise) || !index_.single_use(made)) return graph_index::none;
     const std::size_t next = index_.consumers[made][0];
     const node& n = g_.nodes[next];
-    const bool fits =
-        is_picture_conv(g_, n) && n.inputs[0] == made && is_pointwise(g_, n) &&
-        g_.values[n.inputs[1]].constant->size() <= static_cast<std::size_t>(most_tail_weights) &&
-        is_large(g_.values[made], least_floats_before_tail);
+    const bool fits = is_picture_conv(g_, n) && n.inputs[0] == made && is_pointwise(g_, n) &&
+                      has_small_weights(g_, n) &&
+                      is_large(g_.values[made], least_floats_before_tail);
     return fits ? next : graph_index::none;
   }
 

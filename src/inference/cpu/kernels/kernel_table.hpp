@@ -59,6 +59,9 @@ struct activation {
   unary_op op = unary_op::identity;
   float alpha = 0;
   float beta = 0;
+  // Of hard_swish, which a scale often follows: gain * f(x) + shift.
+  float gain = 1;
+  float shift = 0;
 };
 
 // Element-wise functions of two numbers; up to max they have a vector form for floats. min and max

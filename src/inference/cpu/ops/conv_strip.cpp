@@ -1,10 +1,9 @@
 // mizzen.ConvStrip: convolutions after each other, a line at a time.
-#include "inference/graph/strip.hpp"
-
 #include "inference/cpu/kernels/conv_channels_last.hpp"
 #include "inference/cpu/ops/numeric_ops.hpp"
 #include "inference/cpu/ops/post_ops.hpp"
 #include "inference/cpu/ops/window_attributes.hpp"
+#include "inference/graph/strip.hpp"
 
 #include <array>
 #include <optional>

@@ -134,12 +134,21 @@ void post_op_run::apply_binary(cpu::binary_op op, const operand& with, float* y,
 
 void post_op_run::apply(float* y, std::size_t at, std::size_t n) const {
   std::size_t next = next_;
-  for (const post_op& step : steps_) {
+  for (std::size_t i = 0; i < steps_.size(); ++i) {
+    const post_op& step = steps_[i];
     if (is_binary(step.kind)) {
       const auto op = step.kind == post_op_kind::add ? cpu::binary_op::add : cpu::binary_op::mul;
       apply_binary(op, *operands_[next++], y, at, n);
     } else {
-      kernels_.unary(activation_of(step), y, y, n);
+      cpu::activation f = activation_of(step);
+      const post_op* const next_step = i + 1 < steps_.size() ? &steps_[i + 1] : nullptr;
+      if (f.op == cpu::unary_op::hard_swish && next_step != nullptr &&
+          next_step->kind == post_op_kind::scale) {
+        f.gain = next_step->alpha;
+        f.shift = next_step->beta;
+        ++i;
+      }
+      kernels_.unary(f, y, y, n);
     }
   }
 }

@@ -266,15 +266,23 @@ void infer_graph(graph& g) {
       v.shape = v.constant->shape();
     }
   }
+  std::vector<std::optional<extents>> elements(g.values.size());
+  for (std::size_t v = 0; v < g.values.size(); ++v) {
+    if (const auto& constant = g.values[v].constant) elements[v] = extents_of(*constant);
+  }
   std::vector<inferred> in;
   std::vector<inferred> out;
+  std::vector<extents_input> vectors;
   for (const node& n : g.nodes) {
     in.assign(n.inputs.size(), {});
     out.assign(n.outputs.size(), {});
+    vectors.assign(n.inputs.size(), {});
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       if (n.inputs[i] == no_value) continue;
       const value& v = g.values[n.inputs[i]];
-      in[i] = {v.type, v.shape, v.constant.get(), v.kind};
+      const auto& known = elements[n.inputs[i]];
+      vectors[i] = {&v, known ? &*known : nullptr};
+      in[i] = {v.type, v.shape, v.constant.get(), v.kind, vectors[i].elements};
     }
     infer_node(n, in, out);
     for (std::size_t i = 0; i < n.outputs.size(); ++i) {
@@ -285,6 +293,13 @@ void infer_graph(graph& g) {
       if (out[i].shape) name_unknown(g, *out[i].shape, v.shape);
       v.shape = std::move(out[i].shape);
     }
+    if (n.outputs.size() != 1 || n.outputs[0] == no_value) continue;
+    const value& made = g.values[n.outputs[0]];
+    if (made.kind != value_kind::tensor || !made.shape || made.shape->size() > 1) continue;
+    auto known = infer_extents(n, vectors);
+    const bool fits = known && (made.shape->empty() || made.shape->front() < 0 ||
+                                made.shape->front() == static_cast<std::int64_t>(known->size()));
+    if (fits) elements[n.outputs[0]] = std::move(known);
   }
 }
 

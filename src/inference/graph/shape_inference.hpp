@@ -1,6 +1,7 @@
 // Types and shapes of what a node makes, from those of what it takes.
 #pragma once
 
+#include "inference/graph/extents.hpp"
 #include "inference/graph/ir.hpp"
 
 #include <cstddef>
@@ -19,6 +20,7 @@ struct inferred {
   std::optional<dims> shape;
   const tensor* known = nullptr;  // the value itself, where it is constant
   value_kind kind = value_kind::tensor;
+  const extents* elements = nullptr;  // what is known of them at load; see extents.hpp
 };
 
 // One node under inference. A rule reads inputs and sets outputs; what it cannot know it leaves
@@ -61,6 +63,11 @@ class infer_context {
   // The elements of a known int32 or int64 input of at most one dimension.
   std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;
   std::optional<std::int64_t> scalar(std::size_t i) const;
+  // What is known of the elements of a vector of integers that is not constant; null: nothing.
+  const extents* elements(std::size_t i) const noexcept {
+    const dims* s = shape(i);
+    return s != nullptr && s->size() == 1 ? in_[i].elements : nullptr;
+  }
   // Number of elements of a one-dimensional input, or unknown_dim.
   std::int64_t length(std::size_t i) const;
 

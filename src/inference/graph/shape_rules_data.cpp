@@ -30,6 +30,15 @@ dims shape_from(infer_context& c, const ints& values) {
   return values;
 }
 
+// The shape that the elements of input i are, as far as they are known.
+std::optional<dims> shape_from_elements(infer_context& c, std::size_t i) {
+  const extents* elements = c.elements(i);
+  if (elements == nullptr || elements->size() > max_rank) return std::nullopt;
+  dims out;
+  for (const extent& e : *elements) out.push_back(e.dimension());
+  return out;
+}
+
 // An unknown shape whose rank is the length of input i.
 std::optional<dims> rank_from(infer_context& c, std::size_t i) {
   const std::int64_t length = c.length(i);
@@ -76,9 +85,35 @@ std::int64_t remaining(infer_context& c, dims in, const dims& out) {
   return product / divisor;
 }
 
+// A reshape by numbers that only a run can tell, as far as they are known.
+std::optional<dims> reshape_by_elements(infer_context& c) {
+  const extents* target = c.elements(1);
+  if (target == nullptr || target->size() > max_rank) return rank_from(c, 1);
+  const dims* x = c.shape(0);
+  const bool allow_zero = c.attributes().get_int("allowzero", 0) != 0;
+  dims out(target->size(), unknown_dim);
+  std::optional<std::size_t> fill;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const extent& e = (*target)[i];
+    const std::int64_t same = x != nullptr && i < x->size() ? (*x)[i] : unknown_dim;
+    if (e.is_number && e.value == -1) {
+      if (fill) return dims(out.size(), unknown_dim);
+      fill = i;
+      out[i] = 1;
+    } else if (e.is_number && e.value == 0 && !allow_zero) {
+      out[i] = same;
+    } else if (e.is_number || allow_zero || e.value == same) {
+      // A dimension that turns out to be 0 would else stand for that of the input.
+      out[i] = e.dimension();
+    }
+  }
+  if (fill) out[*fill] = x != nullptr ? remaining(c, *x, out) : unknown_dim;
+  return out;
+}
+
 void reshape(infer_context& c) {
   const auto target = c.ints(1);
-  if (!target) return c.set(0, c.type(0), rank_from(c, 1));
+  if (!target) return c.set(0, c.type(0), reshape_by_elements(c));
   const dims* x = c.shape(0);
   const bool allow_zero = c.attributes().get_int("allowzero", 0) != 0;
   dims out(target->size());
@@ -293,6 +328,9 @@ void slice(infer_context& c) {
     const std::size_t axis = c.axis((*axes)[i], x->size());
     if (seen[axis]) c.fail("axis " + std::to_string(axis) + " is there twice");
     seen[axis] = true;
+    const bool all = starts && ends && (*starts)[i] == 0 && (*steps)[i] == 1 &&
+                     (*ends)[i] >= greatest_dimension(*x, axis, c.type(0));
+    if (all) continue;
     out[axis] = starts && ends ? slice_length(c, (*x)[axis], (*starts)[i], (*ends)[i], (*steps)[i])
                                : unknown_dim;
   }
@@ -376,14 +414,18 @@ void constant_of_shape(infer_context& c) {
   if (value && value->size() != 1) c.fail("attribute 'value' must have one element");
   const auto shape = c.ints(0);
   c.set(0, value ? value->type() : element_type::float32,
-        shape ? std::optional(shape_from(c, *shape)) : rank_from(c, 0));
+        shape                      ? std::optional(shape_from(c, *shape))
+        : c.elements(0) != nullptr ? shape_from_elements(c, 0)
+                                   : rank_from(c, 0));
 }
 
 void expand(infer_context& c) {
   const auto target = c.ints(1);
   const dims* x = c.shape(0);
-  if (!target || x == nullptr) return c.set(0, c.type(0));
-  c.set(0, c.type(0), c.broadcast(*x, shape_from(c, *target)));
+  if (x == nullptr) return c.set(0, c.type(0));
+  if (target) return c.set(0, c.type(0), c.broadcast(*x, shape_from(c, *target)));
+  const auto known = shape_from_elements(c, 1);
+  c.set(0, c.type(0), known ? std::optional(c.broadcast(*x, *known)) : std::nullopt);
 }
 
 void tile(infer_context& c) {

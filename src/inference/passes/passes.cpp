@@ -39,11 +39,13 @@ void run_passes(graph& g, pass_context& context) {
                                {"remove_identities", remove_identities},
                                {"remove_dead_code", remove_dead_code}};
   constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
+                              {"recognise_lookups", recognise_lookups},
                               {"fuse_quantised", fuse_quantised},
                               // What was recognised leaves nodes behind that still use values.
                               {"remove_dead_code", remove_dead_code},
                               {"fuse_attention", fuse_attention},
                               {"remove_dead_code", remove_dead_code},
+                              {"sink_squeeze", sink_squeeze},
                               {"fold_into_conv", fold_into_conv},
                               {"fuse_post_ops", fuse_post_ops}};
   const auto run = [&](const pass& p) {
@@ -67,6 +69,7 @@ void run_passes(graph& g, pass_context& context) {
   // What it moves of the constants is folded.
   if (run({"assign_layout", assign_layout})) {
     run(clean_up[0]);
+    run({"merge_transposes", merge_transposes});
     run({"fuse_strips", fuse_strips});
   }
   run(clean_up[3]);

@@ -36,11 +36,15 @@ bool fold_constants(graph& g, pass_context& context);
 bool inline_branches(graph& g, pass_context& context);
 
 // Nodes that hand their input on: Identity, Dropout, Cast to the same type, arithmetic with a
-// neutral constant, Reshape and Transpose that change nothing.
+// neutral constant, Reshape, Slice and Transpose that change nothing.
 bool remove_identities(graph& g, pass_context& context);
 
 // Decomposed LayerNormalization, Gelu and HardSwish become one node.
 bool recognise_patterns(graph& g, pass_context& context);
+
+// A product with one-hot rows becomes a Gather, and what is done to each row that a Gather picks is
+// done to its table.
+bool recognise_lookups(graph& g, pass_context& context);
 
 // Scaled dot-product attention in the forms that exporters write becomes one node of the domain
 // "mizzen"; projections of one input become one product.
@@ -49,6 +53,9 @@ bool fuse_attention(graph& g, pass_context& context);
 // Dynamic quantisation, a product of integers and the way back to floats become one node of the
 // domain "mizzen".
 bool fuse_quantised(graph& g, pass_context& context);
+
+// What stands behind a Squeeze behind a convolution, and does not mind, changes places with it.
+bool sink_squeeze(graph& g, pass_context& context);
 
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
 // or ConvTranspose before them.
@@ -61,6 +68,9 @@ bool fuse_post_ops(graph& g, pass_context& context);
 // Convolutions, and what stands between them, take pictures whose channels lie last. Other passes
 // do not look for what this one makes: it comes after them.
 bool assign_layout(graph& g, pass_context& context);
+
+// Transposes of transposes become one, and those that move nothing a Reshape.
+bool merge_transposes(graph& g, pass_context& context);
 
 // A pointwise convolution and the depthwise one behind it, with a large value between them, become
 // one node that makes that value line by line.

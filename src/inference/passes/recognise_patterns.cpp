@@ -1,50 +1,18 @@
-#include "inference/passes/matcher.hpp"
+#include "inference/graph/channels_last.hpp"
 #include "inference/passes/passes.hpp"
+#include "inference/passes/patterns.hpp"
 
+#include <algorithm>
 #include <cmath>
-#include <numbers>
-#include <optional>
+#include <iterator>
+#include <string>
 #include <utility>
+#include <vector>
 
 namespace mizzen::inference::detail {
 namespace {
 
 bool is_float(const graph& g, value_id v) { return g.values[v].type == element_type::float32; }
-
-// 1 + erf(x / sqrt 2) -> x
-value_id match_erf_term(const matcher& m, value_id v) {
-  const value_id erf_out = m.beside_scalar(m.made_by(v, "Add"), 1.0);
-  const node* erf = m.made_by(erf_out, "Erf");
-  if (erf == nullptr) return no_value;
-  const value_id divided =
-      m.beside_scalar(m.made_by(erf->inputs[0], "Div"), std::numbers::sqrt2, false);
-  if (divided != no_value) return divided;
-  return m.beside_scalar(m.made_by(erf->inputs[0], "Mul"), 1.0 / std::numbers::sqrt2);
-}
-
-// x * 0.5 * (1 + erf(x / sqrt 2)) in any order of the products -> x
-value_id match_gelu(const matcher& m, const node& n) {
-  if (n.op_type != "Mul") return no_value;
-  // 0.5 * (x * term)
-  if (const node* inner = m.made_by(m.beside_scalar(&n, 0.5), "Mul")) {
-    for (const auto& [x, term] : matcher::operands(*inner)) {
-      if (match_erf_term(m, term) == x) return x;
-    }
-  }
-  for (const auto& [a, b] : matcher::operands(n)) {
-    // (0.5 * x) * term
-    if (const value_id x = m.beside_scalar(m.made_by(a, "Mul"), 0.5);
-        x != no_value && match_erf_term(m, b) == x) {
-      return x;
-    }
-    // x * (0.5 * term)
-    if (const value_id term = m.beside_scalar(m.made_by(b, "Mul"), 0.5);
-        term != no_value && match_erf_term(m, term) == a) {
-      return a;
-    }
-  }
-  return no_value;
-}
 
 // clip(x + 3, 0, 6) -> x
 value_id match_relu6_of_shifted(const matcher& m, value_id v) {
@@ -87,78 +55,82 @@ value_id match_hard_swish(const matcher& m, const node& n) {
   return no_value;
 }
 
-// True if the node is the mean over the last dimension of its first input, which is kept.
-bool is_mean_over_last(const graph& g, const node* n) {
-  if (n == nullptr || n->attributes.get_int("keepdims", 1) == 0) return false;
-  std::vector<std::int64_t> axes = n->attributes.get_ints("axes");
-  if (n->inputs.size() > 1) {
-    const auto& constant = g.values[n->inputs[1]].constant;
-    if (!constant || constant->type() != element_type::int64) return false;
-    axes.assign(constant->data<std::int64_t>().begin(), constant->data<std::int64_t>().end());
-  }
-  if (axes.size() != 1) return false;
-  const auto& shape = g.values[n->inputs[0]].shape;
-  return axes[0] == -1 || (shape && axes[0] == static_cast<std::int64_t>(shape->size()) - 1);
+value_id add_vector(graph& g, const std::string& name, tensor t) {
+  value v;
+  v.name = name;
+  v.type = t.type();
+  v.shape = t.shape();
+  v.constant = std::make_shared<const tensor>(std::move(t));
+  return g.add_value(std::move(v));
 }
 
-struct layer_norm {
-  value_id x, scale, bias;
-  float epsilon;
-};
+// A constant as a vector.
+value_id flat(graph& g, value_id v) {
+  const tensor& given = *g.values[v].constant;
+  if (given.rank() == 1) return v;
+  const auto size = static_cast<std::int64_t>(given.size());
+  return add_vector(g, g.values[v].name, tensor::copy(given.data<float>(), {size}));
+}
 
-// (x - mean) / sqrt(mean((x - mean)^2) + epsilon) * scale + bias, over the last dimension.
-std::optional<layer_norm> match_layer_norm(const matcher& m, const node& n) {
-  if (n.op_type != "Add") return std::nullopt;
-  const graph& g = m.g();
-  const auto is_vector = [&](value_id v) {
-    return v != no_value && g.values[v].constant && g.values[v].constant->rank() == 1 &&
-           g.values[v].type == element_type::float32;
-  };
-  for (const auto& [product, bias] : matcher::operands(n)) {
-    const node* mul = m.made_by(product, "Mul");
-    if (mul == nullptr || !is_vector(bias)) continue;
-    for (const auto& [quotient, scale] : matcher::operands(*mul)) {
-      const node* div = m.made_by(quotient, "Div");
-      if (div == nullptr || !is_vector(scale)) continue;
-      const node* centred = m.made_by(div->inputs[0], "Sub");
-      const node* root = m.made_by(div->inputs[1], "Sqrt");
-      if (centred == nullptr || root == nullptr) continue;
-      const value_id x = centred->inputs[0];
-      const node* mean = m.made_by(centred->inputs[1], "ReduceMean");
-      if (!is_mean_over_last(g, mean) || mean->inputs[0] != x) continue;
-      const node* sum = m.made_by(root->inputs[0], "Add");
-      if (sum == nullptr) continue;
-      for (const auto& [variance, eps] : matcher::operands(*sum)) {
-        const auto epsilon = constant_scalar(g, eps);
-        const node* second = m.made_by(variance, "ReduceMean");
-        if (!epsilon || !is_mean_over_last(g, second)) continue;
-        const value_id square = second->inputs[0];
-        const node* pow = m.made_by(square, "Pow");
-        const node* self = m.made_by(square, "Mul");
-        const value_id c = div->inputs[0];
-        const bool squared =
-            (pow != nullptr && pow->inputs[0] == c && m.is_scalar(pow->inputs[1], 2.0)) ||
-            (self != nullptr && self->inputs[0] == c && self->inputs[1] == c);
-        const auto& shape = g.values[x].shape;
-        if (!squared || !shape || shape->empty()) continue;
-        const std::int64_t size = shape->back();
-        if (size < 0 || g.values[scale].constant->shape()[0] != size ||
-            g.values[bias].constant->shape()[0] != size) {
-          continue;
-        }
-        return layer_norm{x, scale, bias, *epsilon};
-      }
-    }
+value_id filled(graph& g, const std::string& name, std::int64_t size, float with) {
+  tensor t(element_type::float32, {size});
+  for (float& e : t.data<float>()) e = with;
+  return add_vector(g, name, std::move(t));
+}
+
+value_id add_result(graph& g, const std::string& name, value_id like) {
+  value v;
+  v.name = name;
+  v.type = g.values[like].type;
+  v.shape = g.values[like].shape;
+  return g.add_value(std::move(v));
+}
+
+node binary(const node& n, const char* op_type, value_id a, value_id b, value_id y) {
+  node made;
+  made.name = n.name;
+  made.op_type = op_type;
+  made.opset = 14;
+  made.inputs = {a, b};
+  made.outputs = {y};
+  return made;
+}
+
+// The nodes that stand for a norm over the last dimension or, of three, over the second.
+std::vector<node> nodes_of(graph& g, const node& n, const layer_norm_match& norm) {
+  const dims x = *g.values[norm.x].shape;
+  node made;
+  made.name = n.name;
+  made.attributes.set("epsilon", norm.epsilon);
+  if (norm.axis + 1 == x.size()) {
+    made.op_type = "LayerNormalization";
+    made.opset = 17;
+    made.inputs = {norm.x, flat(g, norm.scale), flat(g, norm.bias)};
+    made.outputs = n.outputs;
+    made.attributes.set("axis", std::int64_t{-1});
+    return {made};
   }
-  return std::nullopt;
+  if (x.size() != 3 || norm.axis != 1 || x[2] < 1) return {};
+  // Seen as channels that lie last, each is normalised over its pixels.
+  const value_id y = n.outputs[0];
+  const value_id normal = add_result(g, g.values[y].name + ".normal", y);
+  const value_id scaled = add_result(g, g.values[y].name + ".scaled", y);
+  made.op_type = "InstanceNormalization";
+  made.domain = channels_last_domain;
+  made.opset = 6;
+  made.inputs = {norm.x, filled(g, n.name + ".ones", x[2], 1),
+                 filled(g, n.name + ".zeros", x[2], 0)};
+  made.outputs = {normal};
+  return {made, binary(n, "Mul", normal, norm.scale, scaled),
+          binary(n, "Add", scaled, norm.bias, y)};
 }
 
 }  // namespace
 
 bool recognise_patterns(graph& g, pass_context& /*context*/) {
-  bool changed = false;
   // Found first, applied after: the matcher's index stays valid meanwhile.
-  std::vector<std::pair<std::size_t, node>> found;
+  std::vector<std::vector<node>> found(g.nodes.size());
+  bool changed = false;
   const matcher m(g);
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const node& n = g.nodes[i];
@@ -168,30 +140,30 @@ bool recognise_patterns(graph& g, pass_context& /*context*/) {
     node replacement;
     replacement.name = n.name;
     replacement.outputs = n.outputs;
-    if (const value_id gelu = match_gelu(m, n); gelu != no_value) {
+    if (const auto gelu = match_gelu(m, n)) {
       replacement.op_type = "Gelu";
       replacement.opset = 20;
-      replacement.inputs = {gelu};
+      replacement.inputs = {gelu->x};
+      replacement.attributes.set("approximate", std::string(gelu->approximate));
+      found[i] = {std::move(replacement)};
     } else if (const value_id swish = match_hard_swish(m, n); swish != no_value) {
       replacement.op_type = "HardSwish";
       replacement.opset = 14;
       replacement.inputs = {swish};
+      found[i] = {std::move(replacement)};
     } else if (const auto norm = match_layer_norm(m, n)) {
-      replacement.op_type = "LayerNormalization";
-      replacement.opset = 17;
-      replacement.inputs = {norm->x, norm->scale, norm->bias};
-      replacement.attributes.set("axis", std::int64_t{-1});
-      replacement.attributes.set("epsilon", norm->epsilon);
-    } else {
-      continue;
+      found[i] = nodes_of(g, n, *norm);
     }
-    found.emplace_back(i, std::move(replacement));
+    changed = changed || !found[i].empty();
   }
-  for (auto& [i, replacement] : found) {
-    g.nodes[i] = std::move(replacement);
-    changed = true;
+  if (!changed) return false;
+  std::vector<node> nodes;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i].empty()) found[i].push_back(std::move(g.nodes[i]));
+    std::move(found[i].begin(), found[i].end(), std::back_inserter(nodes));
   }
-  return changed;
+  g.nodes = std::move(nodes);
+  return true;
 }
 
 }  // namespace mizzen::inference::detail

@@ -1,3 +1,4 @@
+#include "inference/graph/extents.hpp"
 #include "inference/passes/passes.hpp"
 
 #include <algorithm>
@@ -20,6 +21,14 @@ bool is_neutral(const graph& g, value_id v, float neutral, value_id other, value
   return scalar && *scalar == neutral && same_known_shape(g.values[other], g.values[result]);
 }
 
+bool steps_are_one(const graph& g, const node& n) {
+  if (n.inputs.size() < 5 || n.inputs[4] == no_value) return true;
+  const auto& steps = g.values[n.inputs[4]].constant;
+  const auto known = steps ? extents_of(*steps) : std::nullopt;
+  return known && std::all_of(known->begin(), known->end(),
+                              [](const extent& step) { return step.value == 1; });
+}
+
 // The input that the node hands on unchanged, or no_value.
 value_id passed_on(const graph& g, const node& n) {
   if (!n.domain.empty() || !n.post_ops.empty()) return no_value;
@@ -38,6 +47,10 @@ value_id passed_on(const graph& g, const node& n) {
   if (n.op_type == "Reshape" || n.op_type == "Expand" || n.op_type == "Flatten" ||
       n.op_type == "Squeeze" || n.op_type == "Unsqueeze") {
     return same_known_shape(g.values[in], g.values[out]) ? in : no_value;
+  }
+  if (n.op_type == "Slice") {
+    // Forwards and as many as there are: all of them.
+    return steps_are_one(g, n) && same_known_shape(g.values[in], g.values[out]) ? in : no_value;
   }
   if (n.op_type == "Transpose") {
     const auto perm = n.attributes.get_ints("perm");

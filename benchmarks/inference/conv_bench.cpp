@@ -1,5 +1,4 @@
 // Convolutions of known networks on one thread: GFLOP/s.
-#include "inference/cpu/kernels/conv.hpp"
 #include "inference/cpu/kernels/conv_channels_last.hpp"
 
 #include <benchmark/benchmark.h>
@@ -25,12 +24,13 @@ window_axis axis(std::size_t in, std::size_t kernel, std::size_t stride) {
 
 struct layer {
   const char* name;
-  conv_shape shape;
+  channels_last_shape shape;
 };
 
-conv_shape square(std::size_t in, std::size_t out, std::size_t size, std::size_t kernel,
-                  std::size_t stride, std::size_t groups = 1) {
-  return {1, in, out, groups, {axis(size, kernel, stride), axis(size, kernel, stride)}};
+channels_last_shape square(std::size_t in, std::size_t out, std::size_t size, std::size_t kernel,
+                           std::size_t stride, std::size_t groups = 1) {
+  const window_axis a = axis(size, kernel, stride);
+  return {1, in, out, groups, {{window_axis{}, a, a}}};
 }
 
 const std::vector<layer>& layers() {
@@ -41,48 +41,27 @@ const std::vector<layer>& layers() {
       {"resnet50_512_3x3", square(512, 512, 7, 3, 1)},
       {"resnet50_64_256_1x1", square(64, 256, 56, 1, 1)},
       {"resnet50_1024_256_1x1", square(1024, 256, 14, 1, 1)},
-      {"ocr_depthwise_3x3", {1, 128, 128, 128, {axis(12, 3, 1), axis(160, 3, 1)}}},
-      {"ocr_depthwise_5x5", {1, 256, 256, 256, {axis(6, 5, 1), axis(160, 5, 1)}}},
+      {"ocr_depthwise_3x3", {1, 128, 128, 128, {{window_axis{}, axis(12, 3, 1), axis(160, 3, 1)}}}},
+      {"ocr_depthwise_5x5", {1, 256, 256, 256, {{window_axis{}, axis(6, 5, 1), axis(160, 5, 1)}}}},
       {"mobilenet_depthwise_3x3s2", square(64, 64, 112, 3, 2, 64)},
-      {"ocr_128_256_1x1", {1, 128, 256, 1, {axis(6, 1, 1), axis(160, 1, 1)}}},
+      {"ocr_128_256_1x1", {1, 128, 256, 1, {{window_axis{}, axis(6, 1, 1), axis(160, 1, 1)}}}},
   };
   return all;
 }
 
-double operations(const conv_shape& s) {
+double operations(const channels_last_shape& s) {
   return 2.0 * static_cast<double>(s.batch * s.out_channels * s.window.out_size() *
                                    s.in_per_group() * s.window.taps());
 }
 
-void convolve(benchmark::State& state, isa level, const conv_shape& s) {
+void convolve(benchmark::State& state, isa level, const channels_last_shape& shape) {
   const kernel_table& kernels = kernels_for(level);
   thread_pool pool(1);
-  const std::vector<float> x(s.batch * s.in_channels * s.window.in_size(), 0.5F);
-  const std::vector<float> w(s.out_channels * s.in_per_group() * s.window.taps(), 0.25F);
-  std::vector<float> y(s.batch * s.out_channels * s.window.out_size());
-  const conv_weights weights(kernels, s, w.data());
-  std::vector<float> scratch(conv_scratch(kernels, s, 1));
-  for (auto _ : state) {
-    conv(kernels, pool, s, weights, x.data(), y.data(), {}, scratch.data());
-    benchmark::DoNotOptimize(y.data());
-    benchmark::ClobberMemory();
-  }
-  state.counters["FLOP/s"] = benchmark::Counter(
-      operations(s), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
-}
-
-void convolve_channels_last(benchmark::State& state, isa level, const conv_shape& s) {
-  const kernel_table& kernels = kernels_for(level);
-  thread_pool pool(1);
-  const channels_last_shape shape{s.batch,
-                                  s.in_channels,
-                                  s.out_channels,
-                                  s.groups,
-                                  {{window_axis{}, s.window.height, s.window.width}}};
   const conv_method method = conv_method_for(shape);
-  const std::vector<float> x(s.batch * s.in_channels * s.window.in_size(), 0.5F);
-  const std::vector<float> w(s.out_channels * s.in_per_group() * s.window.taps(), 0.25F);
-  std::vector<float> y(s.batch * s.out_channels * s.window.out_size());
+  const std::vector<float> x(shape.batch * shape.in_channels * shape.window.in_size(), 0.5F);
+  const std::vector<float> w(shape.out_channels * shape.in_per_group() * shape.window.taps(),
+                             0.25F);
+  std::vector<float> y(shape.batch * shape.out_channels * shape.window.out_size());
   const channels_last_weights weights(kernels, shape, method, w.data());
   aligned_floats scratch(conv_channels_last_scratch(kernels, shape, method, 1));
   for (auto _ : state) {
@@ -90,8 +69,9 @@ void convolve_channels_last(benchmark::State& state, isa level, const conv_shape
     benchmark::DoNotOptimize(y.data());
     benchmark::ClobberMemory();
   }
-  state.counters["FLOP/s"] = benchmark::Counter(
-      operations(s), benchmark::Counter::kIsIterationInvariantRate, benchmark::Counter::kIs1000);
+  state.counters["FLOP/s"] =
+      benchmark::Counter(operations(shape), benchmark::Counter::kIsIterationInvariantRate,
+                         benchmark::Counter::kIs1000);
 }
 
 }  // namespace
@@ -103,10 +83,6 @@ int main(int argc, char** argv) {
       const std::string name = "conv/" + std::string(to_string(level)) + "/" + l.name;
       benchmark::RegisterBenchmark(name.c_str(), [&l, level](benchmark::State& state) {
         convolve(state, level, l.shape);
-      })->Unit(benchmark::kMicrosecond);
-      const std::string last = "channels_last/" + std::string(to_string(level)) + "/" + l.name;
-      benchmark::RegisterBenchmark(last.c_str(), [&l, level](benchmark::State& state) {
-        convolve_channels_last(state, level, l.shape);
       })->Unit(benchmark::kMicrosecond);
     }
   }

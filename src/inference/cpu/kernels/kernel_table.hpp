@@ -104,22 +104,6 @@ struct gemm_tile {
   std::size_t prefetch_lines = 0;
 };
 
-// One row of a depthwise convolution in the plain layout:
-//   y[i] = clamp(start + sum over taps t of weights[t] x[offsets[t] + i])
-struct weighted_sum {
-  std::size_t n = 0;
-  std::size_t taps = 0;
-  const float* x = nullptr;
-  const std::ptrdiff_t* offsets = nullptr;
-  const float* weights = nullptr;
-  float start = 0;
-  bool accumulate = false;  // add to what y holds
-  float* y = nullptr;
-  bool clamp = false;
-  float low = 0;
-  float high = 0;
-};
-
 // Some pixels of a convolution over channels that lie last, kept in registers:
 //   y[r, c] = clamp(bias[c] + sum over taps t, k < depth of x[r][t][k] weights[t, k, c]
 //                   + residual[r, c])
@@ -241,7 +225,6 @@ struct kernel_table {
   // asked for.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float* y, std::size_t n,
                      float epsilon, bool centre, float* mean, float* inverse_deviation);
-  void (*sum_weighted)(const weighted_sum& row);
   void (*conv)(const conv_tile& tile);
   void (*depthwise)(const depthwise_tile& tile);
   // The transform of some channels of one tile: x are the addresses of its 36 pixels, and matrix i

@@ -371,44 +371,6 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float* y,
   }
 }
 
-template <int Vectors>
-inline void sum_weighted_block(const weighted_sum& t, std::size_t i, mask m) {
-  // Only the last vector of a row's last block is partial, and that block is one vector.
-  const bool partial = Vectors == 1 && t.n - i < lanes;
-  const auto read = [&](const float* p) { return partial ? load(p, m) : load(p); };
-  vec sum[Vectors];
-  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-    sum[v] = splat(t.start);
-    if (t.accumulate) sum[v] = add(sum[v], read(t.y + i + v * lanes));
-  }
-  const float* const x = t.x + i;
-  for (std::size_t k = 0; k < t.taps; ++k) {
-    const vec w = splat(t.weights[k]);
-    const float* const tap = x + t.offsets[k];
-    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-      sum[v] = fma(read(tap + v * lanes), w, sum[v]);
-    }
-  }
-  MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-    if (t.clamp) sum[v] = clamp(sum[v], splat(t.low), splat(t.high));
-    if (partial) {
-      store(t.y + i, sum[v], m);
-    } else {
-      store(t.y + i + v * lanes, sum[v]);
-    }
-  }
-}
-
-void sum_weighted(const weighted_sum& t) {
-  constexpr int block = 5;
-  std::size_t i = 0;
-  for (; i + block * lanes <= t.n; i += block * lanes) {
-    sum_weighted_block<block>(t, i, first_lanes(lanes));
-  }
-  for (; i + 2 * lanes <= t.n; i += 2 * lanes) sum_weighted_block<2>(t, i, first_lanes(lanes));
-  for (; i < t.n; i += lanes) sum_weighted_block<1>(t, i, first_lanes(t.n - i));
-}
-
 constexpr kernel_table make_table(isa level) {
   kernel_table t{};
   t.level = level;
@@ -427,7 +389,6 @@ constexpr kernel_table make_table(isa level) {
   t.log_softmax = log_softmax;
   t.exp_rows = exp_rows;
   t.layer_norm = layer_norm;
-  t.sum_weighted = sum_weighted;
   t.conv = conv;
   t.depthwise = depthwise;
   t.winograd_input = winograd_input;

@@ -34,6 +34,7 @@ CASES = (
     ("models", "minilm", {"length": 128}),
     ("quantised", "minilm_int8", {"length": 128}),
     ("standard", "bert_base", {}),
+    ("standard", "vit_tiny", {}),
     ("models", "ppocrv4_det", {"image": (1, 3, 640, 640)}),
     ("models", "ppocrv4_rec", {}),
     ("models", "magika", {}),

@@ -24,6 +24,7 @@ cache=${MIZZEN_CACHE:-$HOME/.cache/mizzen}
 mkdir -p "$cache/models"
 sources=("$here/$script")
 case $kind in zoo | standard | quantised) sources+=("$here/models.py") ;; esac
+[ "$kind" != zoo ] || sources+=("$here/standard.py")
 arguments=()
 [ "$kind" != quantised ] || arguments=("$("$here/prepare.sh" models)")
 hash=$(cat "${sources[@]}" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)

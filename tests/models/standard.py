@@ -121,6 +121,44 @@ def unet3d():
     return g.model("unet3d", [("volume", volume)], [("classes", ["batch", 2, *volume[2:]])])
 
 
+def vit_tiny():
+    """Dosovitskiy et al. 2020, with patches of 16 (timm's): queries, keys and values are one product, taken apart by a
+    Transpose of five dimensions and three Gathers."""
+    g = Network(16)
+    width, heads, tokens = 192, 3, 197
+    depth = width // heads
+    f32 = lambda v: g.constant(np.float32(v))
+    i64 = lambda v: g.constant(np.asarray(v, np.int64))
+    linear = lambda x, into, out: g.op("Add", g.op("MatMul", x, g.weight(into, out, inputs=into, gain=1.0)), g.bias(out))
+    norm = lambda x: g.op("LayerNormalization", x, g.constant(np.ones(width, np.float32)), g.bias(width), axis=-1,
+                          epsilon=1e-6)
+
+    x = g.op("Conv", "image", g.weight(width, 3, 16, 16, inputs=3 * 16 * 16, gain=1.0), g.bias(width),
+             kernel_shape=[16, 16], strides=[16, 16])
+    batch = g.op("Slice", g.op("Shape", x), i64([0]), i64([1]), i64([0]))
+    x = g.op("Reshape", x, g.op("Concat", batch, i64([width, -1]), axis=0))
+    x = g.op("Transpose", x, perm=[0, 2, 1])
+    first = g.op("Expand", g.weight(1, 1, width, inputs=width), g.op("Concat", batch, i64([1, 1]), axis=0))
+    x = g.op("Add", g.op("Concat", first, x, axis=1), g.weight(1, tokens, width, inputs=width))
+    apart = g.op("Concat", batch, i64([tokens, 3, heads, depth]), axis=0)
+    joined = g.op("Concat", batch, i64([tokens, width]), axis=0)
+    for _ in range(12):
+        qkv = g.op("Reshape", linear(norm(x), width, 3 * width), apart)
+        qkv = g.op("Transpose", qkv, perm=[2, 0, 3, 1, 4])
+        q, k, v = (g.op("Gather", qkv, i64(i), axis=0) for i in range(3))
+        scores = g.op("MatMul", g.op("Mul", q, f32(depth**-0.5)), g.op("Transpose", k, perm=[0, 1, 3, 2]))
+        y = g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
+        y = g.op("Reshape", g.op("Transpose", y, perm=[0, 2, 1, 3]), joined)
+        x = g.op("Add", x, linear(y, width, width))
+        y = linear(norm(x), width, 4 * width)
+        y = g.op("Mul", g.op("Mul", y, g.op("Add", g.op("Erf", g.op("Div", y, f32(np.sqrt(2)))), f32(1))), f32(0.5))
+        x = g.op("Add", x, linear(y, 4 * width, width))
+    x = g.op("Gather", norm(x), i64(0), axis=1)
+    g.nodes.append(helper.make_node("Gemm", [x, g.weight(1000, width, inputs=width, gain=1.0), g.bias(1000)], ["scores"],
+                                    transB=1))
+    return g.model("vit_tiny", [("image", ["batch", 3, 224, 224])], [("scores", ["batch", 1000])])
+
+
 def bert_base():
     """Devlin et al. 2018: 12 layers of 768, with MiniLM's pooling behind it."""
     random = np.random.default_rng(12)
@@ -161,6 +199,7 @@ def main():
     normal = lambda *shape: random.normal(0, 1, shape).astype(np.float32)
     write(folder, "resnet50", resnet50(), [{"image": normal(1, 3, 224, 224)}])
     write(folder, "mobilenet_v2", mobilenet_v2(), [{"image": normal(1, 3, 224, 224)}])
+    write(folder, "vit_tiny", vit_tiny(), [{"image": normal(1, 3, 224, 224)}])
     write(folder, "unet3d", unet3d(), [{"volume": normal(1, 1, 64, 64, 64)}])
     write(folder, "bert_base", bert_base(), [tokens(random, 128)])
     (folder / ".complete").touch()

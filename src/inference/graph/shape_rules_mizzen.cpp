@@ -4,12 +4,23 @@
 namespace mizzen::inference::detail {
 namespace {
 
-// Rows [batch, rows, columns] of which heads of `width` columns begin at the offset.
+// Whether rows are [batch, heads, rows, width], not [batch, rows, columns].
+bool by_head(const dims& rows) { return rows.size() == 4; }
+std::int64_t count_of(const dims& rows) { return rows[by_head(rows) ? 2 : 1]; }
+
+// Rows [batch, rows, columns] of which heads of `width` columns begin at the offset; keys and
+// values may also be by head.
 void check_heads(infer_context& c, std::size_t input, std::int64_t offset, std::int64_t width) {
   if (c.shape(input) == nullptr) return;
+  const std::int64_t heads = c.attributes().require_int("heads");
+  if (const dims& rows = *c.shape(input); input != 0 && by_head(rows)) {
+    c.merge(rows[1], heads, "heads");
+    c.merge(rows[3], width, "columns of a head");
+    if (offset != 0 || heads <= 0 || width <= 0) c.fail("its heads are not within the columns");
+    return;
+  }
   c.rank_is(input, 3);
   const std::int64_t columns = c.shape(input)->back();
-  const std::int64_t heads = c.attributes().require_int("heads");
   // In this order nothing overflows.
   if (offset < 0 || heads <= 0 || width <= 0 || heads > max_dimension / width) {
     c.fail("its heads are not within the columns");
@@ -32,7 +43,7 @@ void attention(infer_context& c) {
   const dims* k = c.shape(1);
   const dims* v = c.shape(2);
   if (q == nullptr || k == nullptr || v == nullptr) return c.set(0, c.type(0));
-  c.merge((*k)[1], (*v)[1], "rows of keys and values");
+  c.merge(count_of(*k), count_of(*v), "rows of keys and values");
   for (const dims* other : {k, v}) {
     const bool known = (*q)[0] >= 0 && (*other)[0] >= 0;
     if (known && (*other)[0] != (*q)[0] && (*other)[0] != 1) {
@@ -41,7 +52,7 @@ void attention(infer_context& c) {
   }
   if (const dims* mask = c.shape(3)) {
     const std::int64_t heads = a.require_int("heads");
-    const dims scores = {(*q)[0], heads, (*q)[1], (*k)[1]};
+    const dims scores = {(*q)[0], heads, (*q)[1], count_of(*k)};
     bool fits = mask->size() <= scores.size();
     for (std::size_t i = 0; fits && i < mask->size(); ++i) {
       const std::int64_t have = (*mask)[i];

@@ -3,6 +3,9 @@
 //
 //   mizzen.Attention(q, k, v, mask?, shapes that the rows were reshaped to …)
 //
+// Keys and values may also be [batch, heads, rows, depth], as a cache keeps them.
+// Scores that a condition replaces by a very low number get that number added: by a node before.
+//
 // q, k and v are rows [batch, rows, columns]; a head's columns begin at q_offset + head * depth
 // (and so on). The shapes, which are computed at run time, are kept to be checked there.
 #include "inference/passes/matcher.hpp"
@@ -44,13 +47,41 @@ bool may_keep_rows(const std::vector<std::int64_t>& to, const dims& rows) {
   return (to[0] <= 0 || to[0] == rows[0]) && (to[1] <= 0 || to[1] == rows[1]);
 }
 
-// Rows [batch, rows, heads * depth] seen as heads.
+// Rows [batch, rows, heads * depth] seen as heads: all columns of `rows`, or those from an offset
+// on.
 struct head_split {
   value_id rows = no_value;
   value_id shape = no_value;  // the operand of Reshape: [batch, rows, heads, depth]
   std::int64_t heads = 0;
   std::int64_t depth = 0;
+  std::int64_t offset = 0;
+  bool by_head = false;  // rows are [batch, heads, rows, depth] already
 };
+
+// Columns of one product that a Split cut out: what was cut, and where they begin.
+struct columns {
+  value_id of = no_value;
+  std::int64_t offset = 0;
+};
+columns match_columns(const matcher& m, value_id v) {
+  const graph& g = m.g();
+  const std::size_t at = m.index().producer[v];
+  if (at == graph_index::none) return {v, 0};
+  const node& n = g.nodes[at];
+  if (!n.domain.empty() || !n.post_ops.empty() || n.op_type != "Split") return {v, 0};
+  const auto& whole = g.values[n.inputs[0]].shape;
+  if (!whole || whole->size() != 3) return {v, 0};
+  const std::int64_t axis = n.attributes.get_int("axis", 0);
+  if (axis != 2 && axis != -1) return {v, 0};
+  std::int64_t offset = 0;
+  for (const value_id part : n.outputs) {
+    if (part == v) return {n.inputs[0], offset};
+    // One that nobody wants has no shape to go by.
+    if (part == no_value || !g.values[part].shape || g.values[part].shape->back() < 0) break;
+    offset += g.values[part].shape->back();
+  }
+  return {v, 0};
+}
 
 const node* transposed(const matcher& m, value_id v, std::vector<std::int64_t> perm) {
   const node* n = m.made_by(v, "Transpose");
@@ -70,12 +101,25 @@ std::optional<head_split> match_split(const matcher& m, const node* transpose) {
   if (!rows || rows->size() != 3 || rows->back() <= 0) return std::nullopt;
   const auto to = elements_of(m, reshape->inputs[1]);
   if (to.size() != 4 || !may_keep_rows(to, *rows)) return std::nullopt;
-  head_split s{reshape->inputs[0], reshape->inputs[1], to[2], to[3]};
+  const columns from = match_columns(m, reshape->inputs[0]);
+  head_split s{from.of, reshape->inputs[1], to[2], to[3], from.offset};
   // One of the two may be left to Reshape, which works it out.
   const auto* constant = m.g().values[s.shape].constant.get();
   if (constant != nullptr && s.heads == -1 && s.depth > 0) s.heads = rows->back() / s.depth;
   if (constant != nullptr && s.depth == -1 && s.heads > 0) s.depth = rows->back() / s.heads;
   if (s.heads <= 0 || s.depth <= 0 || s.heads * s.depth != rows->back()) return std::nullopt;
+  return s;
+}
+
+// A value [batch, heads, rows, depth] from elsewhere: keys and values that a cache keeps, say.
+std::optional<head_split> match_heads(const matcher& m, value_id v) {
+  const auto& shape = m.g().values[v].shape;
+  if (!shape || shape->size() != 4 || (*shape)[1] < 1 || (*shape)[3] < 1) return std::nullopt;
+  head_split s;
+  s.rows = v;
+  s.heads = (*shape)[1];
+  s.depth = (*shape)[3];
+  s.by_head = true;
   return s;
 }
 
@@ -101,9 +145,17 @@ value_id strip_scale(const matcher& m, value_id v, float& scale) {
   return v;
 }
 
+// Scores that a condition replaces by a number so low that its weight is 0.
+struct condition {
+  value_id of = no_value;
+  float low = 0;
+  bool keeps = true;  // the scores where it is true, or where it is false
+};
+
 struct attention_match {
   head_split q, k, v;
   value_id mask = no_value;
+  condition where;
   value_id joined = no_value;
   float scale = 1;
 };
@@ -116,18 +168,33 @@ bool match_scores(const matcher& m, value_id scores, attention_match& found) {
   if (n == nullptr || !m.single_use(scores) || !m.single_use(product)) return false;
   const auto q = match_split(m, transposed(m, strip_scale(m, n->inputs[0], scale), {0, 2, 1, 3}));
   const value_id right = strip_scale(m, n->inputs[1], scale);
-  const node* k_transpose = transposed(m, right, {0, 2, 3, 1});
-  if (k_transpose == nullptr) {
-    if (const node* outer = transposed(m, right, {0, 1, 3, 2})) {
-      k_transpose = transposed(m, strip_scale(m, outer->inputs[0], scale), {0, 2, 1, 3});
-    }
+  auto k = match_split(m, transposed(m, right, {0, 2, 3, 1}));
+  if (const node* outer = k ? nullptr : transposed(m, right, {0, 1, 3, 2})) {
+    const value_id by_head = strip_scale(m, outer->inputs[0], scale);
+    k = match_split(m, transposed(m, by_head, {0, 2, 1, 3}));
+    if (!k) k = match_heads(m, by_head);
   }
-  const auto k = match_split(m, k_transpose);
   if (!q || !k || q->heads != k->heads || q->depth != k->depth) return false;
   found.q = *q;
   found.k = *k;
   found.scale = scale;
   return true;
+}
+
+// Where(condition, scores, low) in both orders -> scores. Adding the low number then does the same:
+// no score that is a number changes it by a digit.
+value_id strip_where(const matcher& m, value_id v, condition& found) {
+  const node* n = m.made_by(v, "Where");
+  if (n == nullptr || !m.single_use(v)) return v;
+  const auto& shape = m.g().values[n->inputs[0]].shape;
+  if (!shape || shape->size() > 4) return v;
+  for (const std::size_t i : {std::size_t{1}, std::size_t{2}}) {
+    const auto low = constant_scalar(m.g(), n->inputs[3 - i]);
+    if (!low || *low > -1e30F) continue;
+    found = {n->inputs[0], *low, i == 1};
+    return n->inputs[i];
+  }
+  return v;
 }
 
 std::optional<attention_match> match_attention(const matcher& m, const node& join) {
@@ -144,7 +211,8 @@ std::optional<attention_match> match_attention(const matcher& m, const node& joi
   const std::int64_t axis = softmax->attributes.get_int("axis", softmax->opset < 13 ? 1 : -1);
   if (axis != -1 && axis != 3) return std::nullopt;
   attention_match found;
-  const auto v = match_split(m, transposed(m, weighted->inputs[1], {0, 2, 1, 3}));
+  auto v = match_split(m, transposed(m, weighted->inputs[1], {0, 2, 1, 3}));
+  if (!v) v = match_heads(m, weighted->inputs[1]);
   if (!v) return std::nullopt;
   found.v = *v;
   found.joined = join.inputs[1];
@@ -154,12 +222,16 @@ std::optional<attention_match> match_attention(const matcher& m, const node& joi
   if (to[2] != v->heads * v->depth && !infers) return std::nullopt;
   const value_id scores = softmax->inputs[0];
   if (m.g().values[scores].type != element_type::float32) return std::nullopt;
-  bool matched = match_scores(m, scores, found);
+  bool matched = match_scores(m, strip_where(m, scores, found.where), found);
+  if (!matched) found.where = {};
   if (const node* add = matched ? nullptr : m.made_by(scores, "Add")) {
     for (const auto& [product, mask] : matcher::operands(*add)) {
       const auto& shape = m.g().values[mask].shape;
       if (!shape || shape->size() > 4 || !m.single_use(scores)) continue;
-      if (!match_scores(m, product, found)) continue;
+      if (!match_scores(m, strip_where(m, product, found.where), found)) {
+        found.where = {};
+        continue;
+      }
       found.mask = mask;
       matched = true;
       break;
@@ -290,7 +362,13 @@ class rewriter {
     n.attributes.set("depth", found.q.depth);
     n.attributes.set("width", found.v.depth);
     n.attributes.set("scale", found.scale);
-    r.projections = same_input(m, found);
+    n.attributes.set("q_offset", found.q.offset);
+    n.attributes.set("k_offset", found.k.offset);
+    n.attributes.set("v_offset", found.v.offset);
+    r.where = found.where;
+    const bool apart = found.q.rows != found.k.rows && found.k.rows != found.v.rows &&
+                       found.q.rows != found.v.rows && !found.k.by_head && !found.v.by_head;
+    if (apart) r.projections = same_input(m, found);
     r.attention = std::move(n);
     found_.push_back(std::move(r));
   }
@@ -305,6 +383,7 @@ class rewriter {
         continue;
       }
       merge(*next, nodes);
+      add_condition(*next, nodes);
       nodes.push_back(std::move(next->attention));
       ++next;
     }
@@ -317,7 +396,35 @@ class rewriter {
     std::size_t at = 0;
     node attention;
     std::vector<projection> projections;  // of one input: can be one product
+    condition where;
   };
+
+  // What the condition adds becomes the mask, or a part of it.
+  void add_condition(replacement& r, std::vector<node>& nodes) {
+    if (r.where.of == no_value) return;
+    const std::string name = r.attention.name;
+    const value_id low = add_constant(g_, name + ".low", tensor::scalar(r.where.low));
+    const value_id zero = add_constant(g_, name + ".zero", tensor::scalar(0.0F));
+    node where;
+    where.name = name + ".condition";
+    where.op_type = "Where";
+    where.opset = 9;
+    where.inputs = {r.where.of, r.where.keeps ? zero : low, r.where.keeps ? low : zero};
+    value_id mask = add_result(g_, name + ".added");
+    where.outputs = {mask};
+    nodes.push_back(std::move(where));
+    if (r.attention.inputs[3] != no_value) {
+      node add;
+      add.name = name + ".mask";
+      add.op_type = "Add";
+      add.opset = 14;
+      add.inputs = {mask, r.attention.inputs[3]};
+      mask = add_result(g_, name + ".masks");
+      add.outputs = {mask};
+      nodes.push_back(std::move(add));
+    }
+    r.attention.inputs[3] = mask;
+  }
 
   // Of one type, and each part there for both or for none.
   bool same_form(const projection& a, const projection& b) const {

@@ -26,7 +26,6 @@ void unary(const activation& g, const float* x, float* y, std::size_t n) {
   const vec alpha = splat(g.alpha);
   const vec beta = splat(g.beta);
   const vec one = splat(1.0F);
-  const vec half = splat(0.5F);
   switch (g.op) {
     case unary_op::identity:
       return map(x, y, n, [](vec v) { return v; });
@@ -82,15 +81,9 @@ void unary(const activation& g, const float* x, float* y, std::size_t n) {
     case unary_op::clip:
       return map(x, y, n, [=](vec v) { return clamp(v, alpha, beta); });
     case unary_op::gelu:
-      return map(x, y, n, [=](vec v) {
-        return mul(mul(half, v), add(one, erf(mul(v, splat(0.707106781F)))));
-      });
+      return map(x, y, n, [](vec v) { return gelu(v); });
     case unary_op::gelu_tanh:
-      return map(x, y, n, [=](vec v) {
-        const vec cube = mul(mul(v, v), v);
-        const vec inner = mul(splat(0.797884561F), fma(splat(0.044715F), cube, v));
-        return mul(mul(half, v), add(one, tanh(inner)));
-      });
+      return map(x, y, n, [](vec v) { return gelu_tanh(v); });
     case unary_op::hard_sigmoid:
       return map(x, y, n, [=](vec v) { return clamp(fma(alpha, v, beta), zero(), one); });
     case unary_op::hard_swish:

@@ -96,6 +96,28 @@ inline vec erf(vec x) {
   return select(less(a, splat(1.0F)), near, copysign(far, x));
 }
 
+// x (1 + erf(x / sqrt 2)) / 2, off by less than 2.5e-7 |x|. erf as a quotient of polynomials of
+// x^2, each of its own scale: 2.5e-8 off before rounding. Source: a weighted least squares fit
+// (Lawson).
+inline vec gelu(vec x) {
+  // From here on erf is -1 to all digits of a float, and 1.
+  const vec bound = splat(5.6F);
+  const vec t = min(bound, max(sub(zero(), bound), x));
+  const vec u = mul(t, t);
+  const vec p = polynomial(u, {2.19499903e-08F, 6.28754242e-06F, 1.71599910e-04F, 4.69344202e-03F,
+                               3.42126191e-02F, 3.98942262e-01F});
+  const vec q = polynomial(u, {1.16930903e-06F, 7.40893011e-05F, 1.90078816e-03F, 2.88364794e-02F,
+                               2.52424598e-01F, 1.0F});
+  const vec y = mul(x, add(splat(0.5F), div(mul(t, p), q)));
+  return select(less(x, sub(zero(), bound)), zero(), y);
+}
+
+// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2 as x sigmoid of twice that.
+inline vec gelu_tanh(vec x) {
+  const vec inner = fma(splat(0.0713548163F), mul(x, x), splat(1.59576912F));
+  return mul(x, sigmoid(mul(x, inner)));
+}
+
 // log(1 + e^x), with the rounding of 1 + e taken back so that it keeps its relative accuracy.
 inline vec softplus(vec x) {
   const vec one = splat(1.0F);

@@ -36,8 +36,12 @@ class attention_kernel final : public kernel {
   static std::size_t size(std::int64_t n) noexcept { return static_cast<std::size_t>(n); }
 
   cpu::head_rows rows(const value_view& x, std::size_t input, std::size_t per_head) const {
-    const std::size_t columns = size(x.shape[2]);
     const float* const data = x.as<const float>();
+    if (x.shape.size() == 4) {
+      const std::size_t head = size(x.shape[2]) * per_head;
+      return {data, x.shape[0] == 1 ? 0 : heads_ * head, head, per_head};
+    }
+    const std::size_t columns = size(x.shape[2]);
     return {data == nullptr ? nullptr : data + offsets_[input],
             x.shape[0] == 1 ? 0 : size(x.shape[1]) * columns, per_head, columns};
   }
@@ -47,7 +51,7 @@ class attention_kernel final : public kernel {
     p.batch = size(inputs[0].shape[0]);
     p.heads = heads_;
     p.queries = size(inputs[0].shape[1]);
-    p.keys = size(inputs[1].shape[1]);
+    p.keys = size(inputs[1].shape[inputs[1].shape.size() == 4 ? 2 : 1]);
     p.depth = depth_;
     p.width = width_;
     p.scale = scale_;

@@ -104,7 +104,7 @@ thread_pool::thread_pool(unsigned threads, std::chrono::microseconds stay_awake)
   state_->workers.reserve(threads - 1);
   try {
     for (; size_ < threads; ++size_) state_->workers.emplace_back([this] { work(); });
-  } catch (const std::system_error&) {
+  } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
     // Fewer threads are slower, not wrong.
   }
 }

@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace mizzen::inference {
@@ -154,6 +155,39 @@ TEST(packed_attention, keys_and_values_of_a_cache) {
       const std::string graph = optimised(m, noise({2, rows, hidden}), 3e-5F);
       EXPECT_THAT(graph, HasSubstr("mizzen.Attention")) << graph;
     }
+  }
+}
+
+// Vision transformers': [batch, rows, 3, heads, depth], of which Gathers pick queries, keys,
+// values.
+TEST(packed_attention, stacked) {
+  constexpr std::int64_t rows = 5;
+  for (const auto& [first, second] : {std::pair(-1, 5), std::pair(-1, 0), std::pair(0, -1)}) {
+    model_builder m;
+    m.input("x", f32, {"batch", rows, hidden})
+        .initializer("w", noise({hidden, 3 * hidden}, 2))
+        .initializer("apart", ints({first, second, 3, heads, depth}))
+        .initializer("joined", ints({0, 0, hidden}))
+        .initializer("half", tensor::scalar(0.5F))
+        .node("MatMul", {"x", "w"}, {"p"})
+        .node("Reshape", {"p", "apart"}, {"split"})
+        .node("Transpose", {"split"}, {"stack"}, {{"perm", {2, 0, 3, 1, 4}}});
+    std::int64_t at = 0;
+    for (const char* const name : {"q", "k", "v"}) {
+      m.initializer(std::string(name) + ".at", tensor::scalar(at++))
+          .node("Gather", {"stack", std::string(name) + ".at"}, {name}, {{"axis", 0}});
+    }
+    m.node("Mul", {"q", "half"}, {"scaled"})
+        .node("Transpose", {"k"}, {"turned"}, {{"perm", {0, 1, 3, 2}}})
+        .node("MatMul", {"scaled", "turned"}, {"scores"})
+        .node("Softmax", {"scores"}, {"weights"}, {{"axis", -1}})
+        .node("MatMul", {"weights", "v"}, {"context"})
+        .node("Transpose", {"context"}, {"back"}, {{"perm", {0, 2, 1, 3}}})
+        .node("Reshape", {"back", "joined"}, {"y"})
+        .output("y", f32, {"batch", rows, hidden});
+    const std::string graph = optimised(m, noise({2, rows, hidden}), 3e-5F);
+    EXPECT_THAT(graph, HasSubstr("mizzen.Attention"));
+    EXPECT_THAT(graph, Not(HasSubstr("Gather")));
   }
 }
 

@@ -111,6 +111,34 @@ std::optional<head_split> match_split(const matcher& m, const node* transpose) {
   return s;
 }
 
+// Queries, keys and values stacked: rows [batch, rows, 3 * heads * depth] reshaped to [batch, rows,
+// 3, heads, depth] and transposed to [3, batch, heads, rows, depth], of which a Gather picks one.
+// Where the number of rows is known and kept, so is the batch.
+std::optional<head_split> match_stacked(const matcher& m, value_id v) {
+  const graph& g = m.g();
+  const node* pick = m.made_by(v, "Gather");
+  if (pick == nullptr || pick->attributes.get_int("axis", 0) != 0) return std::nullopt;
+  const auto& index = g.values[pick->inputs[1]].constant;
+  if (!index || index->type() != element_type::int64 || index->rank() != 0) return std::nullopt;
+  const node* apart = transposed(m, pick->inputs[0], {2, 0, 3, 1, 4});
+  const node* reshape = apart == nullptr ? nullptr : plain_reshape(m, apart->inputs[0]);
+  if (reshape == nullptr) return std::nullopt;
+  const auto& rows = g.values[reshape->inputs[0]].shape;
+  const auto to = elements_of(m, reshape->inputs[1]);
+  if (!rows || rows->size() != 3 || to.size() != 5) return std::nullopt;
+  const auto keeps = [&](std::size_t i) {
+    return to[i] == 0 || (to[i] > 0 && to[i] == (*rows)[i]);
+  };
+  if (!keeps(0) && !keeps(1)) return std::nullopt;
+  const bool fits = to[2] > 0 && to[3] > 0 && to[4] > 0 && to[3] <= max_dimension / to[4] &&
+                    to[2] <= max_dimension / (to[3] * to[4]) &&
+                    to[2] * to[3] * to[4] == rows->back();
+  std::int64_t at = index->data<std::int64_t>()[0];
+  if (at < 0) at += to[2];
+  if (!fits || at < 0 || at >= to[2]) return std::nullopt;
+  return head_split{reshape->inputs[0], no_value, to[3], to[4], at * to[3] * to[4]};
+}
+
 // A value [batch, heads, rows, depth] from elsewhere: keys and values that a cache keeps, say.
 std::optional<head_split> match_heads(const matcher& m, value_id v) {
   const auto& shape = m.g().values[v].shape;
@@ -166,12 +194,15 @@ bool match_scores(const matcher& m, value_id scores, attention_match& found) {
   const value_id product = strip_scale(m, scores, scale);
   const node* n = m.made_by(product, "MatMul");
   if (n == nullptr || !m.single_use(scores) || !m.single_use(product)) return false;
-  const auto q = match_split(m, transposed(m, strip_scale(m, n->inputs[0], scale), {0, 2, 1, 3}));
+  const value_id left = strip_scale(m, n->inputs[0], scale);
+  auto q = match_split(m, transposed(m, left, {0, 2, 1, 3}));
+  if (!q) q = match_stacked(m, left);
   const value_id right = strip_scale(m, n->inputs[1], scale);
   auto k = match_split(m, transposed(m, right, {0, 2, 3, 1}));
   if (const node* outer = k ? nullptr : transposed(m, right, {0, 1, 3, 2})) {
     const value_id by_head = strip_scale(m, outer->inputs[0], scale);
     k = match_split(m, transposed(m, by_head, {0, 2, 1, 3}));
+    if (!k) k = match_stacked(m, by_head);
     if (!k) k = match_heads(m, by_head);
   }
   if (!q || !k || q->heads != k->heads || q->depth != k->depth) return false;
@@ -212,6 +243,7 @@ std::optional<attention_match> match_attention(const matcher& m, const node& joi
   if (axis != -1 && axis != 3) return std::nullopt;
   attention_match found;
   auto v = match_split(m, transposed(m, weighted->inputs[1], {0, 2, 1, 3}));
+  if (!v) v = match_stacked(m, weighted->inputs[1]);
   if (!v) v = match_heads(m, weighted->inputs[1]);
   if (!v) return std::nullopt;
   found.v = *v;

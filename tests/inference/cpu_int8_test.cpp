@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -111,6 +112,37 @@ TEST(int8_gemm, nothing_to_do) {
     check(*table, pool, {0, 3, 4});
     check(*table, pool, {3, 0, 4});
     check(*table, pool, {3, 5, 0, true, true, true});
+  }
+}
+
+TEST(int8, quantises_and_back) {
+  for (const int8_table* table : int8_tables()) {
+    for (const std::size_t n : {0U, 1U, 3U, 4U, 15U, 16U, 17U, 100U}) {
+      std::vector<float> x = random_floats(n, 7, -30, 40);
+      if (n > 3) {
+        x[0] = 0.5F;  // ties
+        x[1] = -1.5F;
+        x[2] = 1e30F;
+        x[3] = -std::numeric_limits<float>::infinity();
+      }
+      std::vector<std::uint8_t> y(n + 1, 77);
+      for (const float scale : {1.0F, 0.13F}) {
+        std::int32_t sum = table->quantise(x.data(), n, scale, 20, y.data());
+        for (std::size_t i = 0; i < n; ++i) {
+          const float want = std::clamp(std::nearbyint(x[i] / scale) + 20.0F, 0.0F, 255.0F);
+          ASSERT_EQ(y[i], static_cast<std::uint8_t>(want)) << table->name << " " << i;
+          sum -= y[i];
+        }
+        EXPECT_EQ(sum, 0);
+        EXPECT_EQ(y[n], 77);
+      }
+      std::vector<float> back(n + 1, -77.0F);
+      table->dequantise(y.data(), n, 20, 0.13F, back.data());
+      for (std::size_t i = 0; i < n; ++i) {
+        ASSERT_EQ(back[i], (static_cast<float>(y[i]) - 20.0F) * 0.13F) << table->name << " " << i;
+      }
+      EXPECT_EQ(back[n], -77.0F);
+    }
   }
 }
 

@@ -54,6 +54,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/ops/pooling.cpp
   cpu/ops/post_ops.cpp
   cpu/ops/recurrent.cpp
+  cpu/ops/quantise.cpp
   cpu/ops/quantised_matmul.cpp
   cpu/ops/reduction.cpp
   cpu/ops/unary.cpp

@@ -38,6 +38,10 @@ inline ivec dot_total(const dot_sum& sum) {
   // Columns 0 1 4 5 and 2 3 6 7, put in order.
   return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sum.low, sum.high), 0xD8);
 }
+// As many bytes as there are lanes, each made a number of 32 bits.
+inline ivec load_unsigned(const std::uint8_t* p) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+}
 inline void store_bytes(std::uint8_t* p, ivec x) {
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));

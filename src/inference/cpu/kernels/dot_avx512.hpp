@@ -39,6 +39,9 @@ inline ivec dot_total(const dot_sum& sum) {
   return _mm512_add_epi32(_mm512_permutex2var_epi32(sum.low, even, sum.high),
                           _mm512_permutex2var_epi32(sum.low, odd, sum.high));
 }
+inline ivec load_unsigned(const std::uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline void store_bytes(std::uint8_t* p, ivec x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }

@@ -24,6 +24,9 @@ inline void dot_step(dot_sum& sum, dot_left a, dot_right b) {
   sum = _mm512_dpbusd_epi32(sum, a, b);
 }
 inline ivec dot_total(dot_sum sum) { return sum; }
+inline ivec load_unsigned(const std::uint8_t* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 inline void store_bytes(std::uint8_t* p, ivec x) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
 }

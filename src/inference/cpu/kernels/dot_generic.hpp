@@ -32,6 +32,7 @@ inline void dot_step(dot_sum& sum, const dot_left& a, const dot_right& b) {
   for (int k = 0; k < 4; ++k) sum = iadd(sum, imul(isplat(a.of[k]), b.of[k]));
 }
 inline ivec dot_total(dot_sum sum) { return sum; }
+inline ivec load_unsigned(const std::uint8_t* p) { return ivec{p[0], p[1], p[2], p[3]}; }
 inline void store_bytes(std::uint8_t* p, ivec x) {
   for (int i = 0; i < lanes; ++i) p[i] = static_cast<std::uint8_t>(x[i]);
 }

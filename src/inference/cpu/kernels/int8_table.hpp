@@ -43,6 +43,11 @@ struct int8_table {
   void (*tile)(const int8_tile& t);
   // y = clamp(round(x / scale) + zero, 0, 255), half to even; returns the sum of y.
   std::int32_t (*quantise)(const float* x, std::size_t n, float scale, float zero, std::uint8_t* y);
+  // y = (x - zero) scale.
+  void (*dequantise)(const std::uint8_t* x, std::size_t n, float zero, float scale, float* y);
+  // Takes 128 off or adds it, in bits: numbers of int8 become those of uint8 that are 128 greater,
+  // and back. y may be x.
+  void (*flip)(const std::uint8_t* x, std::size_t n, std::uint8_t* y);
 };
 
 // The fastest one for this processor, and all that it can run.

@@ -115,9 +115,30 @@ std::int32_t quantise(const float* x, std::size_t n, float scale, float zero_poi
   return sum;
 }
 
+void dequantise(const std::uint8_t* x, std::size_t n, float zero_point, float scale, float* y) {
+  const vec s = splat(scale);
+  const vec z = splat(zero_point);
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    store(y + i, mul(sub(to_float(load_unsigned(x + i)), z), s));
+  }
+  for (; i < n; ++i) y[i] = (static_cast<float>(x[i]) - zero_point) * scale;
+}
+
+void flip(const std::uint8_t* x, std::size_t n, std::uint8_t* y) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<std::uint8_t>(x[i] ^ 0x80U);
+}
+
 constexpr int8_table make_int8_table(std::string_view name) {
-  return {name, static_cast<std::size_t>(dot_rows), dot_columns, multiply_bytes_of<dot_rows>,
-          quantise};
+  int8_table t{};
+  t.name = name;
+  t.tile_rows = static_cast<std::size_t>(dot_rows);
+  t.tile_columns = dot_columns;
+  t.tile = multiply_bytes_of<dot_rows>;
+  t.quantise = quantise;
+  t.dequantise = dequantise;
+  t.flip = flip;
+  return t;
 }
 
 }  // namespace

@@ -22,6 +22,7 @@ void register_picture_channels_last_ops(op_registry& registry);
 void register_pooling_ops(op_registry& registry);
 void register_recurrent_ops(op_registry& registry);
 void register_quantised_matmul_ops(op_registry& registry);
+void register_quantise_ops(op_registry& registry);
 void register_reduction_ops(op_registry& registry);
 void register_unary_ops(op_registry& registry);
 

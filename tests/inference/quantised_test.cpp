@@ -1,6 +1,7 @@
 // Graphs over 8-bit integers, against their definition.
 #include "optimised.hpp"
 
+#include <string>
 #include <vector>
 
 namespace mizzen::inference {
@@ -55,6 +56,194 @@ TEST(quantised, one_scale_or_one_for_each_index_of_an_axis) {
   quantises<std::uint8_t>({0.1F, 0.2F, 0.07F}, {128, 0, 255}, 1);
   quantises<std::int8_t>({0.1F, 0.2F, 0.07F}, {127, 0, -128}, 1);
   quantises<std::int8_t>(std::vector<float>(50, 0.3F), std::vector<int>(50, 5), -1);
+}
+
+// Builds graphs as static quantisation writes them.
+class quantised_builder {
+ public:
+  explicit quantised_builder(bool is_signed = false) : signed_(is_signed) {}
+
+  std::string bytes(const std::string& v, float scale, int zero) {
+    const std::string name = fresh();
+    parameters(name, scale, zero);
+    model.node("QuantizeLinear", {v, name + ".scale", name + ".zero"}, {name + ".q"})
+        .node("DequantizeLinear", {name + ".q", name + ".scale", name + ".zero"}, {name});
+    return name;
+  }
+
+  // Weights per channel along an axis, with a bias where there are channels of one.
+  std::string weights(shape_type shape, std::int64_t axis, std::string* bias = nullptr,
+                      float input_scale = 1) {
+    const std::string name = fresh();
+    const std::int64_t channels = shape[static_cast<std::size_t>(axis)];
+    const tensor values = noise(shape, static_cast<std::uint32_t>(count_));
+    tensor w(element_type::int8, shape);
+    for (std::size_t i = 0; i < w.size(); ++i) {
+      w.data<std::int8_t>()[i] =
+          static_cast<std::int8_t>(std::nearbyint(values.data<float>()[i] * 127.0F));
+    }
+    std::vector<float> scales;
+    tensor b(element_type::int32, {channels});
+    for (std::int64_t c = 0; c < channels; ++c) {
+      scales.push_back(0.01F + 0.001F * static_cast<float>(c % 7));
+      b.data<std::int32_t>()[static_cast<std::size_t>(c)] = static_cast<std::int32_t>(c * 37 - 100);
+    }
+    const std::vector<int> zeros(static_cast<std::size_t>(channels), 0);
+    model.initializer(name + ".q", w)
+        .initializer(name + ".scale", floats(scales))
+        .initializer(name + ".zero", bytes_of<std::int8_t>(zeros, {channels}))
+        .node("DequantizeLinear", {name + ".q", name + ".scale", name + ".zero"}, {name},
+              {{"axis", axis}});
+    if (bias != nullptr) {
+      *bias = name + ".bias";
+      for (float& s : scales) s *= input_scale;
+      tensor none(element_type::int32, {channels});
+      std::fill(none.data<std::int32_t>().begin(), none.data<std::int32_t>().end(), 0);
+      model.initializer(*bias + ".q", b)
+          .initializer(*bias + ".scale", floats(scales))
+          .initializer(*bias + ".zero", none)
+          .node("DequantizeLinear", {*bias + ".q", *bias + ".scale", *bias + ".zero"}, {*bias},
+                {{"axis", 0}});
+    }
+    return name;
+  }
+
+  std::string op(const std::string& type, std::vector<std::string> inputs,
+                 std::vector<node_attribute> attributes = {}) {
+    const std::string name = fresh();
+    model.node(type, std::move(inputs), {name}, std::move(attributes));
+    return name;
+  }
+
+  model_builder model;
+
+ private:
+  std::string fresh() { return "v" + std::to_string(++count_); }
+  void parameters(const std::string& name, float scale, int zero) {
+    model.initializer(name + ".scale", number(scale));
+    if (signed_) {
+      model.initializer(name + ".zero", bytes_of<std::int8_t>({zero - 128}, {}));
+    } else {
+      model.initializer(name + ".zero", bytes_of<std::uint8_t>({zero}, {}));
+    }
+  }
+
+  bool signed_;
+  int count_ = 0;
+};
+
+// Runs with and without passes; "y" is a multiple of a step, off by at most one and seldom. Returns
+// the graph that the passes left.
+std::string same_bytes(quantised_builder& b, const std::string& result, const tensor& x, float step,
+                       double seldom = 0.001) {
+  std::vector<dimension> shape;
+  for (std::size_t i = 0; i < x.rank(); ++i) shape.emplace_back("d" + std::to_string(i));
+  b.model.node("Identity", {result}, {"y"}).output("y", f32, shape);
+  const auto bytes = b.model.bytes();
+  const auto plain = session::load(bytes, {.optimize = false});
+  const auto fast = session::load(bytes);
+  const auto expected = plain.run({{"x", x}});
+  const auto actual = fast.run({{"x", x}});
+  const auto e = expected.at("y").data<float>();
+  const auto a = actual.at("y").data<float>();
+  EXPECT_EQ(expected.at("y").shape(), actual.at("y").shape());
+  std::size_t off = 0;
+  for (std::size_t i = 0; i < std::min(e.size(), a.size()); ++i) {
+    EXPECT_NEAR(a[i], e[i], step * 1.001F) << "element " << i;
+    if (::testing::Test::HasFailure()) break;
+    off += std::abs(a[i] - e[i]) > step / 2 ? 1U : 0U;
+  }
+  EXPECT_LE(static_cast<double>(off), seldom * static_cast<double>(e.size()));
+  return fast.dump_graph();
+}
+
+bool has(const std::string& graph, const std::string& what) {
+  return graph.find(what) != std::string::npos;
+}
+
+TEST(quantised, convolutions_with_bounds) {
+  for (const bool is_signed : {false, true}) {
+    for (const char* bound : {"", "Relu", "Clip"}) {
+      quantised_builder b(is_signed);
+      b.model.input("x", f32, {"n", 3, 17, 15});
+      std::string v = b.bytes("x", 0.01F, 120);
+      std::string bias;
+      std::string w = b.weights({16, 3, 3, 3}, 0, &bias, 0.01F);
+      v = b.op("Conv", {v, w, bias}, {{"strides", {2, 2}}, {"pads", {1, 1, 1, 1}}});
+      if (*bound != 0) {
+        b.model.initializer("low", number(-0.5F)).initializer("high", number(2.0F));
+        v = *bound == 'R' ? b.op("Relu", {v}) : b.op("Clip", {v, "low", "high"});
+      }
+      v = b.bytes(v, 0.02F, 100);
+      w = b.weights({16, 1, 3, 3}, 0, &bias, 0.02F);
+      v = b.bytes(b.op("Conv", {v, w, bias}, {{"group", 16}, {"pads", {1, 1, 1, 1}}}), 0.03F, 90);
+      w = b.weights({20, 16, 1, 1}, 0);
+      v = b.bytes(b.op("Conv", {v, w}), 0.1F, 128);
+      const std::string graph = same_bytes(b, v, noise({2, 3, 17, 15}), 0.1F, 0.02);
+      EXPECT_TRUE(has(graph, "QLinearConv")) << graph;
+      EXPECT_FALSE(has(graph, " Conv(")) << graph;
+    }
+  }
+}
+
+TEST(quantised, steps_from_one_value_are_a_table) {
+  quantised_builder b;
+  b.model.input("x", f32, {1, 8, 9, 9});
+  std::string v = b.bytes("x", 0.01F, 128);
+  v = b.bytes(b.op("Conv", {v, b.weights({16, 8, 1, 1}, 0)}), 0.05F, 110);
+  const std::string gate = b.bytes(b.op("HardSigmoid", {v}), 1.0F / 255, 0);
+  v = b.bytes(b.op("Mul", {v, gate}), 0.03F, 10);
+  const std::string graph = same_bytes(b, v, noise({1, 8, 9, 9}), 0.03F);
+  EXPECT_FALSE(has(graph, "HardSigmoid")) << graph;
+  EXPECT_FALSE(has(graph, "ByteTable")) << graph;  // it is the convolution's
+}
+
+TEST(quantised, sums_products_and_pools) {
+  quantised_builder b;
+  b.model.input("x", f32, {2, 3, 20, 20});
+  std::string v = b.bytes("x", 0.01F, 128);
+  v = b.bytes(b.op("Conv", {v, b.weights({16, 3, 7, 7}, 0)}, {{"pads", {3, 3, 3, 3}}}), 0.05F, 128);
+  v = b.bytes(
+      b.op("MaxPool", {v}, {{"kernel_shape", {3, 3}}, {"strides", {2, 2}}, {"pads", {1, 1, 1, 1}}}),
+      0.05F, 128);
+  const std::string w = b.weights({16, 16, 3, 3}, 0);
+  const std::string c = b.bytes(b.op("Conv", {v, w}, {{"pads", {1, 1, 1, 1}}}), 0.1F, 120);
+  v = b.bytes(b.op("Relu", {b.op("Add", {c, v})}), 0.08F, 0);
+  std::string scale = b.bytes(b.op("GlobalAveragePool", {v}), 0.02F, 0);
+  scale = b.bytes(b.op("Sigmoid", {b.op("Conv", {scale, b.weights({16, 16, 1, 1}, 0)})}),
+                  1.0F / 255, 0);
+  v = b.bytes(b.op("Mul", {v, scale}), 0.05F, 0);
+  v = b.bytes(b.op("Concat", {v, v}, {{"axis", 1}}), 0.05F, 0);
+  const std::string graph = same_bytes(b, v, noise({2, 3, 20, 20}), 0.05F, 0.01);
+  EXPECT_TRUE(has(graph, "QLinearAdd") && has(graph, "QLinearMul")) << graph;
+}
+
+TEST(quantised, products_of_matrices) {
+  for (const bool turned : {false, true}) {
+    quantised_builder b;
+    b.model.input("x", f32, {"n", 30});
+    std::string v = b.bytes("x", 0.01F, 128);
+    std::string bias;
+    std::string w =
+        b.weights(turned ? shape_type{37, 30} : shape_type{30, 37}, turned ? 0 : 1, &bias, 0.01F);
+    v = b.bytes(b.op("Gemm", {v, w, bias}, {{"transB", turned ? 1 : 0}}), 0.03F, 100);
+    v = b.bytes(b.op("MatMul", {v, b.weights({37, 5}, 1)}), 0.05F, 128);
+    const std::string graph = same_bytes(b, v, noise({7, 30}), 0.05F, 0.06);
+    EXPECT_TRUE(has(graph, "QLinearMatMul")) << graph;
+    EXPECT_FALSE(has(graph, "Gemm")) << graph;
+  }
+}
+
+// What has no form for bytes stays right.
+TEST(quantised, what_is_not_recognised) {
+  quantised_builder b;
+  b.model.input("x", f32, {1, 6, 8, 8});
+  std::string v = b.bytes("x", 0.01F, 128);
+  // Three channels of each group, and floats behind.
+  v = b.bytes(b.op("Conv", {v, b.weights({4, 3, 3, 3}, 0)}, {{"group", 2}}), 0.05F, 128);
+  v = b.bytes(b.op("Conv", {v, b.weights({4, 4, 1, 1}, 0)}), 0.05F, 128);
+  v = b.bytes(b.op("Softmax", {v}, {{"axis", 1}}), 1.0F / 255, 0);
+  same_bytes(b, v, noise({1, 6, 8, 8}), 1.0F / 255, 0.05);
 }
 
 }  // namespace

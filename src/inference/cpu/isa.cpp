@@ -47,18 +47,26 @@ isa detect_isa() noexcept {
   return has(b, avx512) && has(saved, mask_zmm) ? isa::avx512 : isa::avx2;
 }
 
-// Leaf 7, ECX bit 11.
-bool has_avx512_vnni() noexcept {
+namespace {
+
+// Of leaf 7's ECX.
+bool has_beside_avx512(unsigned bit) noexcept {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
   unsigned d = 0;
   return detect_isa() == isa::avx512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
-         has(c, 1U << 11U);
+         has(c, 1U << bit);
 }
+
+}  // namespace
+
+bool has_avx512_vnni() noexcept { return has_beside_avx512(11); }
+bool has_avx512_vbmi() noexcept { return has_beside_avx512(1); }
 #else
 isa detect_isa() noexcept { return isa::generic; }
 bool has_avx512_vnni() noexcept { return false; }
+bool has_avx512_vbmi() noexcept { return false; }
 #endif
 
 std::string_view to_string(isa level) noexcept {

@@ -18,6 +18,9 @@ isa detect_isa() noexcept;
 // Whether a processor of the level avx512 also sums products of bytes (AVX-512 VNNI).
 bool has_avx512_vnni() noexcept;
 
+// Whether it permutes bytes as well (AVX512_VBMI).
+bool has_avx512_vbmi() noexcept;
+
 std::string_view to_string(isa level) noexcept;
 
 }  // namespace mizzen::inference::detail::cpu

@@ -1,19 +1,21 @@
 # Adds the CPU's numerics and arithmetic operators to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
 # instruction set their compile flags. Included from src/inference/CMakeLists.txt.
-set(isa_sources cpu/kernels/isa_generic.cpp)
+set(isa_sources cpu/kernels/isa_generic.cpp cpu/kernels/isa_generic_int8.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  list(APPEND isa_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx512.cpp
-    cpu/kernels/isa_avx512_vnni.cpp)
-  set_property(SOURCE cpu/kernels/isa_avx2.cpp APPEND PROPERTY COMPILE_OPTIONS
-    -mavx2 -mfma -mf16c)
-  set_property(SOURCE cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_vnni.cpp
-    APPEND PROPERTY COMPILE_OPTIONS
+  set(avx2_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx2_int8.cpp)
+  set(avx512_sources cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_int8.cpp
+    cpu/kernels/isa_avx512_vbmi_int8.cpp cpu/kernels/isa_avx512_vnni_int8.cpp)
+  list(APPEND isa_sources ${avx2_sources} ${avx512_sources})
+  set_property(SOURCE ${avx2_sources} APPEND PROPERTY COMPILE_OPTIONS -mavx2 -mfma -mf16c)
+  set_property(SOURCE ${avx512_sources} APPEND PROPERTY COMPILE_OPTIONS
     -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
-  set_property(SOURCE cpu/kernels/isa_avx512_vnni.cpp APPEND PROPERTY COMPILE_OPTIONS -mavx512vnni)
+  set_property(SOURCE cpu/kernels/isa_avx512_vbmi_int8.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mavx512vbmi)
+  set_property(SOURCE cpu/kernels/isa_avx512_vnni_int8.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mavx512vnni)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # GCC 12 warns of its own _mm512_undefined_…().
-    set_property(SOURCE cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_vnni.cpp
-      APPEND PROPERTY COMPILE_OPTIONS -Wno-uninitialized)
+    set_property(SOURCE ${avx512_sources} APPEND PROPERTY COMPILE_OPTIONS -Wno-uninitialized)
   endif()
 endif()
 # The tiles live in registers only when their loops are unrolled and the arrays dissolved. Under a
@@ -34,6 +36,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/conv_winograd.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
+  cpu/kernels/int8_conv.cpp
   cpu/kernels/int8_gemm.cpp
   cpu/kernels/int8_table.cpp
   cpu/kernels/kernel_table.cpp
@@ -55,6 +58,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/ops/post_ops.cpp
   cpu/ops/recurrent.cpp
   cpu/ops/quantise.cpp
+  cpu/ops/quantised_conv.cpp
   cpu/ops/quantised_matmul.cpp
   cpu/ops/reduction.cpp
   cpu/ops/unary.cpp

@@ -32,6 +32,10 @@ void conv_strip(infer_context& c);
 // The rule of GlobalAveragePool and its like: one number for each channel of input 0.
 void global_pool(infer_context& c);
 
+// The rules of QLinearConv and QLinearMatMul; what passes make of them has a bias as input 8.
+void qlinear_conv(infer_context& c);
+void qlinear_matmul(infer_context& c);
+
 // Fails for each of these inputs that is known to have other than one element.
 void one_number(infer_context& c, std::initializer_list<std::size_t> inputs);
 

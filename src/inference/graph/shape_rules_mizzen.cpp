@@ -71,11 +71,28 @@ void dynamic_quantized_matmul(infer_context& c) {
   c.set(0, c.type(0), matmul_shape(c, 0, 1));
 }
 
+// x, a table of 256.
+void byte_table(infer_context& c) {
+  c.set(0, c.type(0), c.shape(0) ? std::optional(*c.shape(0)) : std::nullopt);
+}
+
+// a, its scale and zero point, b, its scale and zero point, the output's scale and zero point.
+void byte_pair(infer_context& c) {
+  one_number(c, {1, 2, 4, 5, 6, 7});
+  if (c.shape(0) == nullptr || c.shape(3) == nullptr) return c.set(0, c.type(7));
+  c.set(0, c.type(7), c.broadcast(*c.shape(0), *c.shape(3)));
+}
+
 }  // namespace
 
 void add_mizzen_rules(shape_rule_table& table) {
   table["Attention"] = {3, 8, 1, attention};
   table["ConvStrip"] = {1, 7, 1, conv_strip};
+  table["ByteTable"] = {2, 2, 1, byte_table};
+  table["QLinearAdd"] = {8, 8, 1, byte_pair};
+  table["QLinearMul"] = {8, 8, 1, byte_pair};
+  table["QLinearConv"] = {8, 9, 1, qlinear_conv};
+  table["QLinearMatMul"] = {8, 9, 1, qlinear_matmul};
   table["DynamicQuantizedMatMul"] = {3, 4, 1, dynamic_quantized_matmul};
 }
 

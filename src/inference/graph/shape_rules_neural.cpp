@@ -134,6 +134,8 @@ void conv_integer(infer_context& c) {
   c.set(0, element_type::int32, out);
 }
 
+}  // namespace
+
 void qlinear_conv(infer_context& c) {
   const auto out = conv_shape(c, 0, 3, 8);
   one_number(c, {1, 2, 6, 7});
@@ -143,6 +145,8 @@ void qlinear_conv(infer_context& c) {
   }
   c.set(0, c.type(7), out);
 }
+
+namespace {
 
 // X, W, offset, B, mask.
 void deform_conv(infer_context& c) {
@@ -336,6 +340,8 @@ void matmul_integer(infer_context& c) {
   c.set(0, element_type::int32, matmul_shape(c, 0, 1));
 }
 
+}  // namespace
+
 void qlinear_matmul(infer_context& c) {
   one_number(c, {6, 7});
   for (const std::size_t i : {1U, 2U}) matrix_zero_point(c, i, 0, true);
@@ -345,6 +351,8 @@ void qlinear_matmul(infer_context& c) {
   }
   c.set(0, c.type(7), matmul_shape(c, 0, 3));
 }
+
+namespace {
 
 // Scales and zero points go with the input: one, one for each index of an axis, or one a block.
 void quantisation_parameters(infer_context& c) {

@@ -83,13 +83,14 @@ class layout_pass {
     const auto& shape = g_.values[v].shape;
     return shape ? shape->size() : 0;
   }
-  bool is_picture(value_id v) const {
-    return rank(v) >= 3 && rank(v) <= 5 && g_.values[v].type == element_type::float32;
+  bool is_picture(value_id v, element_type of = element_type::float32) const {
+    return rank(v) >= 3 && rank(v) <= 5 && g_.values[v].type == of;
   }
   bool is_last(value_id v) const { return v < last_.size() && last_[v] != no_value; }
 
   // A convolution, whose weights can be rearranged while the model is loaded.
   bool begins(const node& n) const {
+    if (n.op_type == "QLinearConv") return begins_bytes(n);
     if (!n.domain.empty() || (n.op_type != "Conv" && n.op_type != "ConvTranspose")) return false;
     if (!is_picture(n.inputs[0]) || !is_float_constant(g_, n.inputs[1])) return false;
     const shape_type& weights = g_.values[n.inputs[1]].constant->shape();
@@ -100,7 +101,45 @@ class layout_pass {
     return n.attributes.get_int("group", 1) == 1 && pads_are_given(n);
   }
 
+  // A convolution of bytes.
+  bool begins_bytes(const node& n) const {
+    if (!n.domain.empty() && n.domain != "mizzen") return false;
+    if (!is_picture(n.inputs[0], element_type::uint8)) return false;
+    for (std::size_t i = 1; i < n.inputs.size(); ++i) {
+      if (n.inputs[i] != no_value && !g_.values[n.inputs[i]].constant) return false;
+    }
+    const auto at = [&](std::size_t i) -> const tensor& {
+      return *g_.values[n.inputs[i]].constant;
+    };
+    return at(2).type() == element_type::uint8 && at(7).type() == element_type::uint8 &&
+           at(1).type() == element_type::float32 && at(6).type() == element_type::float32 &&
+           at(4).type() == element_type::float32 && at(3).rank() == rank(n.inputs[0]) &&
+           has_int8_weights(at(3), at(5)) && takes_byte_conv(n, at(3).shape());
+  }
+
+  // What is done to bytes one by one, or makes bytes of floats and back.
+  bool follows_bytes(const node& n) const {
+    if (n.op_type == "QuantizeLinear" || n.op_type == "DequantizeLinear") {
+      for (std::size_t i = 1; i < n.inputs.size(); ++i) {
+        if (n.inputs[i] != no_value && !is_one_element(n.inputs[i])) return false;
+      }
+      return n.attributes.get_int("block_size", 0) == 0;
+    }
+    return n.domain == "mizzen" && (n.op_type == "ByteTable" || is_byte_pair(n));
+  }
+  static bool is_byte_pair(const node& n) {
+    return n.domain == "mizzen" && (n.op_type == "QLinearAdd" || n.op_type == "QLinearMul");
+  }
+
   bool follows(const node& n) const {
+    if (n.outputs.size() == 1 && follows_bytes(n) && rank(n.outputs[0]) >= 3) {
+      return is_last(n.inputs[0]) || (is_byte_pair(n) && is_last(n.inputs[3]));
+    }
+    if (n.domain.empty() && n.outputs.size() == 1 &&
+        is_last(n.inputs.empty() ? no_value : n.inputs[0]) &&
+        is_picture(n.outputs[0], element_type::uint8)) {
+      return n.op_type == "MaxPool" || n.op_type == "Concat";
+    }
     if (!n.domain.empty() || n.outputs.size() != 1 || !is_picture(n.outputs[0])) return false;
     if (is_elementwise(n) || n.op_type == "Concat") {
       return std::any_of(n.inputs.begin(), n.inputs.end(), [&](value_id v) {
@@ -131,10 +170,13 @@ class layout_pass {
     if (!starts && !follows(n)) return false;
     if (n.op_type == "Resize") return resized(n);
     const std::size_t of_rank = rank(n.outputs[0]);
-    const bool elementwise = is_elementwise(n) || n.op_type == "Concat";
+    const bool bytes = follows_bytes(n);
+    const bool elementwise = !bytes && (is_elementwise(n) || n.op_type == "Concat");
     // Other operators take a picture, and then what has no layout.
     const std::size_t own = n.operator_inputs();
-    const auto is_operand = [&](std::size_t i) { return i == 0 || i >= own || elementwise; };
+    const auto is_operand = [&](std::size_t i) {
+      return i == 0 || i >= own || elementwise || (i == 3 && is_byte_pair(n));
+    };
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       if (is_operand(i) && !can_be_operand(n.inputs[i], of_rank)) return false;
     }
@@ -144,7 +186,7 @@ class layout_pass {
       if (v == no_value) continue;
       v = is_operand(i) && !(i == 0 && has_planes(n)) ? operand(v, of_rank) : plain(v);
     }
-    if (!elementwise) n.domain = channels_last_domain;
+    if (!elementwise && !bytes) n.domain = channels_last_domain;
     if (n.op_type == "Concat") {
       n.attributes.set("axis", axis_of(n.attributes.require_int("axis"), of_rank));
     }

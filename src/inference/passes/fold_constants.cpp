@@ -57,6 +57,7 @@ bool fold_constants(graph& g, pass_context& context) {
       return v == no_value || g.values[v].constant;
     });
     if (!all_constant && !is_shape_query(g, n)) continue;
+    if (!context.fold_dequantised && n.op_type == "DequantizeLinear") continue;
     if (runs_as_operation(n, g)) {
       dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context);
       changed = changed || dead[i];

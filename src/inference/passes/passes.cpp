@@ -58,6 +58,11 @@ void run_passes(graph& g, pass_context& context) {
     }
     return changed;
   };
+  // Quantised weights are looked at as such before they become floats.
+  context.fold_dequantised = false;
+  for (const pass& p : clean_up) run(p);
+  run({"fuse_quantised_graph", fuse_quantised_graph});
+  context.fold_dequantised = true;
   // Each round makes the graph smaller; the bound only guards against two passes that undo each
   // other.
   for (int round = 0; round < 4; ++round) {

@@ -38,6 +38,8 @@ inline ivec dot_total(const dot_sum& sum) {
   // Columns 0 1 4 5 and 2 3 6 7, put in order.
   return _mm256_permute4x64_epi64(_mm256_hadd_epi32(sum.low, sum.high), 0xD8);
 }
+// Rounds to even; of numbers within the range of int32.
+inline ivec nearest_int(vec x) { return to_int(x); }
 // As many bytes as there are lanes, each made a number of 32 bits.
 inline ivec load_unsigned(const std::uint8_t* p) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
@@ -45,6 +47,41 @@ inline ivec load_unsigned(const std::uint8_t* p) {
 inline void store_bytes(std::uint8_t* p, ivec x) {
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+}
+
+// Four bytes of each lane times four small integers, added to the lane's sum.
+inline ivec dot_quads(ivec sum, ivec a, const std::int8_t* b) {
+  const __m256i right = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(b));
+  const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(right, 8), 8);
+  const __m256i odd = _mm256_srai_epi16(right, 8);
+  const __m256i a_even = _mm256_and_si256(a, _mm256_set1_epi16(0xFF));
+  const __m256i a_odd = _mm256_srli_epi16(a, 8);
+  return _mm256_add_epi32(
+      sum, _mm256_add_epi32(_mm256_madd_epi16(a_even, even), _mm256_madd_epi16(a_odd, odd)));
+}
+// All bytes of a vector; of the second only the first n, the others 0.
+inline ivec load_bytes(const std::uint8_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+inline ivec load_bytes(const std::uint8_t* p, std::size_t n) {
+  std::uint8_t part[32] = {};
+  __builtin_memcpy(part, p, n);
+  return load_bytes(part);
+}
+// Within each quarter (of 16 bytes) the bytes or pairs of bytes of two vectors, in turn.
+inline ivec zip_bytes_low(ivec a, ivec b) { return _mm256_unpacklo_epi8(a, b); }
+inline ivec zip_bytes_high(ivec a, ivec b) { return _mm256_unpackhi_epi8(a, b); }
+inline ivec zip_pairs_low(ivec a, ivec b) { return _mm256_unpacklo_epi16(a, b); }
+inline ivec zip_pairs_high(ivec a, ivec b) { return _mm256_unpackhi_epi16(a, b); }
+// The inverse: numbers in [0, 255] of four vectors, each with four numbers of each 16 bytes.
+inline void store_joined(std::uint8_t* p, const ivec (&x)[4], std::size_t n) {
+  const __m256i bytes =
+      _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+  if (n == 32) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bytes);
+  } else {
+    __builtin_memcpy(p, &bytes, n);
+  }
 }
 
 }  // namespace

@@ -32,9 +32,56 @@ inline void dot_step(dot_sum& sum, const dot_left& a, const dot_right& b) {
   for (int k = 0; k < 4; ++k) sum = iadd(sum, imul(isplat(a.of[k]), b.of[k]));
 }
 inline ivec dot_total(dot_sum sum) { return sum; }
+inline ivec nearest_int(vec x) { return to_int(round_even(x)); }
 inline ivec load_unsigned(const std::uint8_t* p) { return ivec{p[0], p[1], p[2], p[3]}; }
 inline void store_bytes(std::uint8_t* p, ivec x) {
   for (int i = 0; i < lanes; ++i) p[i] = static_cast<std::uint8_t>(x[i]);
+}
+
+using byte_vec = std::uint8_t __attribute__((vector_size(16)));
+using pair_vec = std::uint16_t __attribute__((vector_size(16)));
+template <class To, class From>
+inline To same_bits(From x) {
+  To y;
+  std::memcpy(&y, &x, sizeof y);
+  return y;
+}
+inline ivec dot_quads(ivec sum, ivec a, const std::int8_t* b) {
+  const auto left = same_bits<byte_vec>(a);
+  for (int i = 0; i < lanes; ++i) {
+    std::int32_t four = 0;
+    for (int k = 0; k < 4; ++k) four += static_cast<std::int32_t>(left[4 * i + k]) * b[4 * i + k];
+    sum = iadd(sum, i == 0   ? ivec{four}
+                    : i == 1 ? ivec{0, four}
+                    : i == 2 ? ivec{0, 0, four}
+                             : ivec{0, 0, 0, four});
+  }
+  return sum;
+}
+inline ivec load_bytes(const std::uint8_t* p, std::size_t n) {
+  ivec x{};
+  std::memcpy(&x, p, n);
+  return x;
+}
+inline ivec load_bytes(const std::uint8_t* p) { return load_bytes(p, sizeof(ivec)); }
+template <class Part, int First>
+inline ivec zip(ivec a, ivec b) {
+  const Part x = same_bits<Part>(a);
+  const Part y = same_bits<Part>(b);
+  Part z{};
+  constexpr int half = static_cast<int>(sizeof(ivec) / sizeof(x[0])) / 2;
+  for (int i = 0; i < half; ++i) {
+    z[2 * i] = x[First * half + i];
+    z[2 * i + 1] = y[First * half + i];
+  }
+  return same_bits<ivec>(z);
+}
+inline ivec zip_bytes_low(ivec a, ivec b) { return zip<byte_vec, 0>(a, b); }
+inline ivec zip_bytes_high(ivec a, ivec b) { return zip<byte_vec, 1>(a, b); }
+inline ivec zip_pairs_low(ivec a, ivec b) { return zip<pair_vec, 0>(a, b); }
+inline ivec zip_pairs_high(ivec a, ivec b) { return zip<pair_vec, 1>(a, b); }
+inline void store_joined(std::uint8_t* p, const ivec (&x)[4], std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) p[i] = static_cast<std::uint8_t>(x[i / 4][i % 4]);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@ extern const int8_table generic_int8;
 extern const int8_table avx2_int8;
 extern const int8_table avx512_int8;
 extern const int8_table avx512_vnni_int8;
+extern const look_up_function avx512_vbmi_look_up;
 #endif
 
 namespace {
@@ -20,10 +21,20 @@ struct known_tables {
 #if defined(__x86_64__)
     if (detect_isa() >= isa::avx2) all[count++] = &avx2_int8;
     if (detect_isa() >= isa::avx512) all[count++] = &avx512_int8;
-    if (has_avx512_vnni()) all[count++] = &avx512_vnni_int8;
+    if (!has_avx512_vnni()) return;
+    all[count++] = &avx512_vnni_int8;
+    if (!has_avx512_vbmi()) return;
+    with_vbmi = avx512_vnni_int8;
+    with_vbmi.name = "avx512_vbmi";
+    with_vbmi.look_up = avx512_vbmi_look_up;
+    all[count++] = &with_vbmi;
 #endif
   }
-  std::array<const int8_table*, 4> all{};
+  known_tables(const known_tables&) = delete;
+  known_tables& operator=(const known_tables&) = delete;
+
+  int8_table with_vbmi{};
+  std::array<const int8_table*, 5> all{};
   std::size_t count = 0;
 };
 

@@ -1,15 +1,10 @@
-#include "inference/cpu/kernels/dot_generic.hpp"
 #include "inference/cpu/kernels/kernel_table.hpp"
 #include "inference/cpu/kernels/simd_generic.hpp"
-#include "inference/cpu/kernels/vector_int8.inc.hpp"
 #include "inference/cpu/kernels/vector_kernels.inc.hpp"
 
 namespace mizzen::inference::detail::cpu {
 
 extern const kernel_table generic_kernels;
 constexpr kernel_table generic_kernels = make_table(isa::generic);
-
-extern const int8_table generic_int8;
-constexpr int8_table generic_int8 = make_int8_table("generic");
 
 }  // namespace mizzen::inference::detail::cpu

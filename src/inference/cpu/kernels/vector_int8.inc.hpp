@@ -3,25 +3,12 @@
 #pragma once
 
 #include "inference/cpu/kernels/int8_table.hpp"
-
-#if defined(__clang__)
-#define MIZZEN_UNROLL_DOTS _Pragma("unroll")
-#else
-#define MIZZEN_UNROLL_DOTS _Pragma("GCC unroll 16")
-#endif
+#include "inference/cpu/kernels/vector_int8_conv.inc.hpp"
 
 namespace {
 
 using mizzen::inference::detail::cpu::int8_table;
 using mizzen::inference::detail::cpu::int8_tile;
-
-constexpr std::size_t dot_columns = static_cast<std::size_t>(lanes) * dot_vectors;
-
-inline ivec load_ints(const std::int32_t* p) {
-  ivec x;
-  __builtin_memcpy(&x, p, sizeof x);
-  return x;
-}
 
 // The last vector of columns reads and writes only what is there.
 template <int Rows>
@@ -129,6 +116,14 @@ void flip(const std::uint8_t* x, std::size_t n, std::uint8_t* y) {
   for (std::size_t i = 0; i < n; ++i) y[i] = static_cast<std::uint8_t>(x[i] ^ 0x80U);
 }
 
+void look_up(const std::uint8_t* table, const std::uint8_t* x, std::size_t n, std::uint8_t* y) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = table[x[i]];
+}
+
+void greatest(const std::uint8_t* x, std::size_t n, std::uint8_t* y) {
+  for (std::size_t i = 0; i < n; ++i) y[i] = x[i] < y[i] ? y[i] : x[i];
+}
+
 constexpr int8_table make_int8_table(std::string_view name) {
   int8_table t{};
   t.name = name;
@@ -138,6 +133,12 @@ constexpr int8_table make_int8_table(std::string_view name) {
   t.quantise = quantise;
   t.dequantise = dequantise;
   t.flip = flip;
+  t.pixels = convolve_pixels_of<dot_rows>;
+  t.depthwise = convolve_depthwise;
+  t.depthwise_channels = static_cast<std::size_t>(lanes) * 4;
+  t.look_up = look_up;
+  t.combine = combine;
+  t.greatest = greatest;
   return t;
 }
 

@@ -18,6 +18,7 @@ void register_numeric_ops(op_registry& registry) {
   register_recurrent_ops(registry);
   register_quantised_matmul_ops(registry);
   register_quantise_ops(registry);
+  register_quantised_conv_ops(registry);
   register_reduction_ops(registry);
   register_unary_ops(registry);
 }

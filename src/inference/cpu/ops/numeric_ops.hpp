@@ -23,6 +23,7 @@ void register_pooling_ops(op_registry& registry);
 void register_recurrent_ops(op_registry& registry);
 void register_quantised_matmul_ops(op_registry& registry);
 void register_quantise_ops(op_registry& registry);
+void register_quantised_conv_ops(op_registry& registry);
 void register_reduction_ops(op_registry& registry);
 void register_unary_ops(op_registry& registry);
 
@@ -30,6 +31,9 @@ void register_unary_ops(op_registry& registry);
 inline const cpu::kernel_table& best_kernels() noexcept {
   return cpu::kernels_for(cpu::detect_isa());
 }
+
+// MaxPool of uint8 over channels that lie last.
+std::unique_ptr<kernel> compile_byte_pool(const compile_context& c);
 
 // Product of dimensions [begin, end) of a shape whose dimensions are all known.
 inline std::size_t product(std::span<const std::int64_t> shape, std::size_t begin,

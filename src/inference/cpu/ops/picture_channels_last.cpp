@@ -101,6 +101,14 @@ class instance_norm_kernel final : public kernel {
   std::vector<post_op> post_ops_;
 };
 
+std::unique_ptr<kernel> compile_pool(const compile_context& c) {
+  if (c.n.op_type == "MaxPool" && c.input_type(0) == element_type::uint8) {
+    return compile_byte_pool(c);
+  }
+  only_float32(c);
+  return std::make_unique<pool_kernel>(c);
+}
+
 template <class Kernel>
 std::unique_ptr<kernel> compile(const compile_context& c) {
   only_float32(c);
@@ -111,7 +119,7 @@ std::unique_ptr<kernel> compile(const compile_context& c) {
 
 void register_picture_channels_last_ops(op_registry& registry) {
   for (const char* op : {"MaxPool", "AveragePool"}) {
-    registry.add(op, {compile<pool_kernel>}, 1, any_opset, channels_last_domain);
+    registry.add(op, {compile_pool}, 1, any_opset, channels_last_domain);
   }
   for (const char* op : {"GlobalMaxPool", "GlobalAveragePool"}) {
     registry.add(op, {compile<global_pool_kernel>}, 1, any_opset, channels_last_domain);

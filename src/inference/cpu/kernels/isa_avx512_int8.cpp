@@ -1,0 +1,10 @@
+#include "inference/cpu/kernels/dot_avx512.hpp"
+#include "inference/cpu/kernels/simd_avx512.hpp"
+#include "inference/cpu/kernels/vector_int8.inc.hpp"
+
+namespace mizzen::inference::detail::cpu {
+
+extern const int8_table avx512_int8;
+constexpr int8_table avx512_int8 = make_int8_table("avx512");
+
+}  // namespace mizzen::inference::detail::cpu

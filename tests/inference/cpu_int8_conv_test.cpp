@@ -140,8 +140,10 @@ TEST(int8_conv, windows) {
 TEST(int8_conv, depthwise) {
   thread_pool pool(2);
   for (const int8_table* table : int8_tables()) {
-    for (const std::size_t c : {2U, 16U, 17U, 33U, 64U, 70U, 130U}) {
+    for (const std::size_t c : {2U, 16U, 17U, 24U, 33U, 64U, 70U, 96U, 130U, 144U}) {
       check(*table, pool, shape_of(1, c, c, c, axis(9, 3, 1, 1), axis(10, 3, 1, 1)), {});
+      check(*table, pool, shape_of(1, c, c, c, axis(3, 5, 2, 2), axis(70, 3, 1, 1)),
+            {true, true, true});
       check(*table, pool, shape_of(2, c, c, c, axis(9, 5, 2, 2), axis(12, 5, 2, 2)),
             {true, true, true});
     }

@@ -462,7 +462,11 @@ class quantised_graph {
     } else if (b->type() != element_type::float32) {
       return false;
     }
-    if (b->size() != channels) return false;
+    // One for each row is not one for each column, though there be as many.
+    if (b->size() != channels || b->rank() == 0 ||
+        b->shape().back() != static_cast<std::int64_t>(channels)) {
+      return false;
+    }
     const auto weight_scales = constant_of(g_, w.inputs[1])->data<float>();
     tensor made(element_type::int32, {static_cast<std::int64_t>(channels)});
     for (std::size_t c = 0; c < channels; ++c) {

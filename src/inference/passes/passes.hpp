@@ -19,7 +19,7 @@ struct pass_context {
   std::size_t budget;  // bytes that new constants may still take
   // Shown the graph as text; see session_options::on_graph. May be empty.
   const std::function<void(std::string_view, const std::string&)>& on_graph;
-  std::string prefix = {};  // of the names it is shown under
+  std::string prefix = {};       // of the names it is shown under
   bool fold_dequantised = true;  // whether DequantizeLinear is computed when its input is constant
 
   void show(std::string_view pass, const graph& g) const {
@@ -61,8 +61,8 @@ bool sink_squeeze(graph& g, pass_context& context);
 // Operators between DequantizeLinear and QuantizeLinear become those of bytes. In the domain mizzen
 // QLinearConv and QLinearMatMul have ONNX's inputs (uint8 and constant weights) and a constant bias
 // of int32 as input 8; QLinearAdd and QLinearMul are com.microsoft's; all have attributes low and
-// high, the bounds of their bytes, and a tensor table of 256 bytes that these go through at the end.
-// ByteTable(x, table) is that alone.
+// high, the bounds of their bytes, and a tensor table of 256 bytes that these go through at the
+// end. ByteTable(x, table) is that alone.
 bool fuse_quantised_graph(graph& g, pass_context& context);
 
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv

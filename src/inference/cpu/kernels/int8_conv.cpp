@@ -5,7 +5,7 @@
 #include <mizzen/core/checked.hpp>
 
 #include <algorithm>
-#include <cstring>
+#include <numeric>
 #include <utility>
 
 namespace mizzen::inference::detail::cpu {
@@ -84,6 +84,20 @@ byte_picture padded(thread_pool& pool, const channels_last_shape& s, const std::
   return p;
 }
 
+// Depthwise convolutions of stride 1 with channels that do not fill vectors take whole lines, whose
+// channels then repeat after so many vectors. 0: not so.
+constexpr std::size_t longest_period = 9;
+std::size_t line_period(const channels_last_shape& s, std::size_t vector) noexcept {
+  const window_axis& w = s.window.width();
+  if (w.stride != 1 || w.dilation != 1 || w.kernel == 1 || s.in_channels % vector == 0) return 0;
+  const std::size_t period = std::lcm(s.in_channels, vector) / vector;
+  return period <= longest_period ? period : 0;
+}
+
+std::size_t pad_line(const channels_last_shape& s) noexcept {
+  return padded_width(s.window.width()) * s.in_channels + slack;
+}
+
 bool is_pointwise(const window_3d& w) {
   return std::all_of(w.axes.begin(), w.axes.end(), [](const window_axis& a) {
     return a.kernel == 1 && a.stride == 1 && a.pad_begin == 0 && a.in == a.out;
@@ -99,27 +113,53 @@ void addresses_of(const byte_picture& p, std::size_t first, std::size_t count, s
     for (std::size_t i = 0; i < count; ++i) to[i] = p.data + (first + i) * p.pixel + channel;
     return;
   }
-  for (std::size_t i = first; i < first + count; ++i, to += row) {
-    const std::size_t ow = i % w.out;
-    const std::size_t oh = i / w.out % h.out;
-    const std::size_t od = i / w.out / h.out % d.out;
-    const std::uint8_t* const image = p.data + i / w.out / h.out / d.out * p.image + channel;
-    std::size_t tap = 0;
-    for (std::size_t kd = 0; kd < d.kernel; ++kd) {
-      const std::ptrdiff_t id = d.input(od, kd);
-      for (std::size_t kh = 0; kh < h.kernel; ++kh) {
-        const std::ptrdiff_t ih = h.input(oh, kh);
-        const bool line = d.inside(id) && h.inside(ih);
-        for (std::size_t kw = 0; kw < w.kernel; ++kw, ++tap) {
-          const std::ptrdiff_t iw = w.input(ow, kw);
-          to[tap] = line && w.inside(iw) ? image + static_cast<std::size_t>(id) * p.slice +
-                                               static_cast<std::size_t>(ih) * p.line +
-                                               static_cast<std::size_t>(iw) * p.pixel
-                                         : pad;
+  std::size_t ow = first % w.out;
+  std::size_t oh = first / w.out % h.out;
+  std::size_t od = first / w.out / h.out % d.out;
+  const std::uint8_t* image = p.data + first / w.out / h.out / d.out * p.image + channel;
+  const auto reaches_in = [](const window_axis& a, std::size_t o) {
+    return a.inside(a.input(o, 0)) && a.inside(a.input(o, a.kernel - 1));
+  };
+  const auto place = [&](std::ptrdiff_t id, std::ptrdiff_t ih, std::ptrdiff_t iw) {
+    return image + static_cast<std::size_t>(id) * p.slice + static_cast<std::size_t>(ih) * p.line +
+           static_cast<std::size_t>(iw) * p.pixel;
+  };
+  bool line_inside = reaches_in(d, od) && reaches_in(h, oh);
+  for (std::size_t i = 0; i < count; ++i, to += row) {
+    const std::uint8_t** tap = to;
+    if (line_inside && reaches_in(w, ow)) {
+      const std::uint8_t* slice = place(d.input(od, 0), h.input(oh, 0), w.input(ow, 0));
+      for (std::size_t kd = 0; kd < d.kernel; ++kd, slice += d.dilation * p.slice) {
+        const std::uint8_t* line = slice;
+        for (std::size_t kh = 0; kh < h.kernel; ++kh, line += h.dilation * p.line) {
+          const std::uint8_t* x = line;
+          for (std::size_t kw = 0; kw < w.kernel; ++kw, x += w.dilation * p.pixel) *tap++ = x;
+        }
+      }
+    } else {
+      for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+        const std::ptrdiff_t id = d.input(od, kd);
+        for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+          const std::ptrdiff_t ih = h.input(oh, kh);
+          const bool line = d.inside(id) && h.inside(ih);
+          for (std::size_t kw = 0; kw < w.kernel; ++kw) {
+            const std::ptrdiff_t iw = w.input(ow, kw);
+            *tap++ = line && w.inside(iw) ? place(id, ih, iw) : pad;
+          }
         }
       }
     }
-    std::fill(to + tap, to + row, pad);
+    while (tap != to + row) *tap++ = pad;
+    if (++ow != w.out) continue;
+    ow = 0;
+    if (++oh == h.out) {
+      oh = 0;
+      if (++od == d.out) {
+        od = 0;
+        image += p.image;
+      }
+    }
+    line_inside = reaches_in(d, od) && reaches_in(h, oh);
   }
 }
 
@@ -135,11 +175,15 @@ struct int8_convolution::call {
   const channels_last_shape& shape;
   byte_picture picture;
   std::uint8_t* y;
-  const std::uint8_t** addresses;  // of each thread
+  const std::uint8_t** addresses;     // of each thread
+  const std::uint8_t* pad = nullptr;  // depthwise_lines: a line of padding
 };
 
 int8_convolution::method int8_convolution::method_for(const channels_last_shape& s) const noexcept {
-  if (is_depthwise(s)) return method::depthwise;
+  if (is_depthwise(s)) {
+    return line_period(s, table_.depthwise_channels) != 0 ? method::depthwise_lines
+                                                          : method::depthwise;
+  }
   const window_axis& w = s.window.width();
   const bool few = s.in_channels < 16 && w.kernel > 1 && s.groups == 1 && w.dilation == 1;
   return s.in_per_group() % 4 != 0 || few ? method::lines : method::direct;
@@ -150,7 +194,7 @@ int8_convolution::int8_convolution(const int8_table& table, const channels_last_
     : table_(table), output_(std::move(output)), method_(method_for(shape)) {
   depth_ = shape.in_per_group();
   if (method_ == method::lines) depth_ *= shape.window.width().kernel;
-  if (method_ == method::depthwise) {
+  if (method_ == method::depthwise || method_ == method::depthwise_lines) {
     pack_depthwise(shape, weights);
   } else {
     pack_panels(shape, weights);
@@ -191,11 +235,13 @@ void int8_convolution::pack_panels(const channels_last_shape& s, const std::int8
     factors_[place] = output_.factors[output_.factors.size() == 1 ? 0 : c];
     shifts_[place] = shift_of(output_, c, each, [&](std::size_t i) { return from[i]; });
     std::int8_t* const panel = data_.data() + place / width * width * rows * 4;
+    const std::size_t depth = s.in_per_group();
     for (std::size_t tap = 0; tap < all_taps; ++tap) {
-      for (std::size_t i = 0; i < s.in_per_group(); ++i) {
-        const std::size_t k = tap % merged * s.in_per_group() + i;
-        const std::size_t row = tap / merged * quads + k / 4;
-        panel[(row * width + n % width) * 4 + k % 4] = from[i * all_taps + tap];
+      const std::size_t first = tap % merged * depth;
+      std::int8_t* const to = panel + (tap / merged * quads * width + n % width) * 4;
+      for (std::size_t i = 0; i < depth; ++i) {
+        const std::size_t k = first + i;
+        to[k / 4 * width * 4 + k % 4] = from[i * all_taps + tap];
       }
     }
   }
@@ -205,14 +251,17 @@ void int8_convolution::pack_depthwise(const channels_last_shape& s, const std::i
   const std::size_t block = table_.depthwise_channels;
   const std::size_t all_taps = s.window.taps();
   const std::size_t fours = divide_up(all_taps, std::size_t{4});
-  const std::size_t padded = round_up(s.out_channels, block);
+  const bool lines = method_ == method::depthwise_lines;
+  const std::size_t padded =
+      lines ? line_period(s, block) * block : round_up(s.out_channels, block);
   data_.assign(padded * fours * 4, 0);
   factors_.assign(padded, 0.0F);
   shifts_.assign(padded, 0);
-  for (std::size_t c = 0; c < s.out_channels; ++c) {
+  for (std::size_t at = 0; at < (lines ? padded : s.out_channels); ++at) {
+    const std::size_t c = at % s.out_channels;
     const std::int8_t* const from = weights + c * all_taps;
-    const std::size_t first = c / block * block;
-    const std::size_t place = table_.depthwise_place(c % block);
+    const std::size_t first = at / block * block;
+    const std::size_t place = table_.depthwise_place(at % block);
     factors_[first + place] = output_.factors[output_.factors.size() == 1 ? 0 : c];
     shifts_[first + place] = shift_of(output_, c, all_taps, [&](std::size_t i) { return from[i]; });
     for (std::size_t tap = 0; tap < all_taps; ++tap) {
@@ -223,18 +272,22 @@ void int8_convolution::pack_depthwise(const channels_last_shape& s, const std::i
 
 std::size_t int8_convolution::taps(const channels_last_shape& s) const noexcept {
   const std::size_t all = s.window.taps();
-  if (method_ == method::depthwise) return round_up(all, std::size_t{4});
+  if (method_ == method::depthwise || method_ == method::depthwise_lines) {
+    return round_up(all, std::size_t{4});
+  }
   return method_ == method::lines ? all / s.window.width().kernel : all;
 }
 
 std::size_t int8_convolution::scratch_bytes(const channels_last_shape& shape,
                                             unsigned threads) const {
   const std::size_t addresses =
-      checked_mul(checked_mul(block_rows(), taps(shape), "memory of a convolution"),
+      checked_mul(checked_mul(block_rows(taps(shape)), taps(shape), "memory of a convolution"),
                   sizeof(const std::uint8_t*) * threads, "memory of a convolution");
-  return method_ == method::lines
-             ? checked_add(addresses, padded_bytes(shape), "memory of a convolution")
-             : addresses;
+  if (method_ != method::lines && method_ != method::depthwise_lines) return addresses;
+  std::size_t all = checked_add(addresses, padded_bytes(shape), "memory of a convolution");
+  if (method_ == method::depthwise_lines)
+    all = checked_add(all, pad_line(shape), "memory of a convolution");
+  return all;
 }
 
 int8_output int8_convolution::output_from(std::size_t place) const noexcept {
@@ -250,11 +303,17 @@ int8_output int8_convolution::output_from(std::size_t place) const noexcept {
 void int8_convolution::run(thread_pool& pool, const channels_last_shape& shape,
                            const std::uint8_t* x, std::uint8_t* y, std::byte* scratch) const {
   auto** const addresses = reinterpret_cast<const std::uint8_t**>(scratch);
-  call c{pool, shape, {}, y, addresses};
-  if (method_ == method::lines) {
-    auto* const copy =
-        reinterpret_cast<std::uint8_t*>(addresses + block_rows() * taps(shape) * pool.size());
-    c.picture = padded(pool, shape, x, static_cast<std::uint8_t>(output_.x_zero), copy);
+  call c{pool, shape, {}, y, addresses, nullptr};
+  if (method_ == method::lines || method_ == method::depthwise_lines) {
+    auto* const copy = reinterpret_cast<std::uint8_t*>(addresses + block_rows(taps(shape)) *
+                                                                       taps(shape) * pool.size());
+    const auto zero = static_cast<std::uint8_t>(output_.x_zero);
+    c.picture = padded(pool, shape, x, zero, copy);
+    if (method_ == method::depthwise_lines) {
+      c.pad = copy + padded_bytes(shape);
+      std::fill_n(copy + padded_bytes(shape), pad_line(shape), zero);
+      return depthwise_lines(c);
+    }
   } else {
     c.picture = as_it_is(shape, x);
   }
@@ -271,15 +330,15 @@ void int8_convolution::direct(const call& c) const {
   const std::size_t quads = divide_up(depth_, std::size_t{4});
   const std::size_t chunk = std::max(block_columns / width, std::size_t{1}) * width;
   const std::size_t across = divide_up(columns, chunk);
-  const std::size_t down = divide_up(pixels, block_rows());
+  const std::size_t down = divide_up(pixels, block_rows(all_taps));
   c.pool.parallel_for(
       down * s.groups * across, 1, [&](std::size_t begin, std::size_t end, unsigned slot) {
-        const std::uint8_t** const addresses = c.addresses + slot * block_rows() * all_taps;
+        const std::uint8_t** const addresses = c.addresses + slot * block_rows(all_taps) * all_taps;
         for (std::size_t i = begin; i < end; ++i) {
           const std::size_t column = i % across * chunk;
           const std::size_t group = i / across % s.groups;
-          const std::size_t first = i / across / s.groups * block_rows();
-          const std::size_t rows = std::min(block_rows(), pixels - first);
+          const std::size_t first = i / across / s.groups * block_rows(all_taps);
+          const std::size_t rows = std::min(block_rows(all_taps), pixels - first);
           const std::size_t tile_rows = divide_up(rows, divide_up(rows, table_.tile_rows));
           const std::size_t last = std::min(column + chunk, columns);
           addresses_of(c.picture, first, rows, group * s.in_per_group(), pad_.data(), all_taps,
@@ -320,13 +379,13 @@ void int8_convolution::depthwise(const call& c) const {
   const std::size_t pixels = s.batch * s.window.out_size();
   const std::size_t channels = s.out_channels;
   const std::size_t block = table_.depthwise_channels;
-  const std::size_t down = divide_up(pixels, block_rows());
+  const std::size_t down = divide_up(pixels, block_rows(row));
   c.pool.parallel_for(down, 1, [&](std::size_t begin, std::size_t end, unsigned slot) {
-    const std::uint8_t** const addresses = c.addresses + slot * block_rows() * row;
+    const std::uint8_t** const addresses = c.addresses + slot * block_rows(row) * row;
     for (std::size_t i = begin; i < end; ++i) {
-      const std::size_t first = i * block_rows();
+      const std::size_t first = i * block_rows(row);
       int8_depthwise t;
-      t.pixels = std::min(block_rows(), pixels - first);
+      t.pixels = std::min(block_rows(row), pixels - first);
       addresses_of(c.picture, first, t.pixels, 0, pad_.data(), row, addresses);
       t.fours = row / 4;
       t.a = addresses;
@@ -343,6 +402,75 @@ void int8_convolution::depthwise(const call& c) const {
       table_.look_up(output_.table.data(), y, t.pixels * channels, y);
     }
   });
+}
+
+void int8_convolution::depthwise_lines(const call& c) const {
+  const channels_last_shape& s = c.shape;
+  const auto& [d, h, w] = s.window.axes;
+  const std::size_t row = taps(s);
+  const std::size_t vector = table_.depthwise_channels;
+  const std::size_t period = line_period(s, vector);
+  const std::size_t bytes = w.out * s.out_channels;  // of a line of the output
+  const std::size_t at_once = block_rows(row);
+  const std::size_t lines = s.batch * d.out * h.out;
+  c.pool.parallel_for(
+      lines, (std::size_t{4} << 10) / (bytes + 1) + 1,
+      [&](std::size_t begin, std::size_t end, unsigned slot) {
+        const std::uint8_t** const addresses = c.addresses + slot * at_once * row;
+        for (std::size_t line = begin; line < end; ++line) {
+          std::uint8_t* const y = c.y + line * bytes;
+          // A line is made of vectors that are a period apart, and so have the same weights.
+          for (std::size_t phase = 0; phase < period && phase * vector < bytes; ++phase) {
+            const std::size_t step = period * vector;
+            for (std::size_t at = phase * vector; at < bytes; at += at_once * step) {
+              const std::size_t whole =
+                  bytes - at < vector ? 0 : std::min(at_once, (bytes - at - vector) / step + 1);
+              const std::size_t rest = at + whole * step;
+              const bool tail = whole < at_once && rest < bytes;
+              const std::size_t vectors = whole + (tail ? 1 : 0);
+              std::size_t tap = 0;
+              for (std::size_t kd = 0; kd < d.kernel; ++kd) {
+                const std::ptrdiff_t id = d.input(line / h.out % d.out, kd);
+                for (std::size_t kh = 0; kh < h.kernel; ++kh) {
+                  const std::ptrdiff_t ih = h.input(line % h.out, kh);
+                  const std::uint8_t* from =
+                      d.inside(id) && h.inside(ih)
+                          ? c.picture.data + line / h.out / d.out * c.picture.image +
+                                static_cast<std::size_t>(id) * c.picture.slice +
+                                static_cast<std::size_t>(ih) * c.picture.line
+                          : c.pad;
+                  from += at;
+                  for (std::size_t kw = 0; kw < w.kernel; ++kw, ++tap, from += s.in_channels) {
+                    for (std::size_t v = 0; v < vectors; ++v) {
+                      addresses[v * row + tap] = from + v * step;
+                    }
+                  }
+                }
+              }
+              for (; tap < row; ++tap) {
+                for (std::size_t v = 0; v < vectors; ++v) addresses[v * row + tap] = pad_.data();
+              }
+              int8_depthwise t;
+              t.fours = row / 4;
+              t.b = data_.data() + phase * vector * row;
+              t.out = output_from(phase * vector);
+              t.y_row = step;
+              t.a = addresses;
+              t.y = y + at;
+              t.channels = vector;
+              t.pixels = whole;
+              table_.depthwise(t);
+              if (!tail) continue;
+              t.a = addresses + whole * row;
+              t.y = y + rest;
+              t.channels = bytes - rest;
+              t.pixels = 1;
+              table_.depthwise(t);
+            }
+          }
+          if (!output_.table.empty()) table_.look_up(output_.table.data(), y, bytes, y);
+        }
+      });
 }
 
 }  // namespace mizzen::inference::detail::cpu

@@ -6,6 +6,7 @@
 #include "inference/cpu/kernels/int8_table.hpp"
 #include "inference/cpu/thread_pool.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -45,16 +46,21 @@ class int8_convolution {
            std::uint8_t* y, std::byte* scratch) const;
 
  private:
-  enum class method { direct, lines, depthwise };
+  enum class method { direct, lines, depthwise, depthwise_lines };
   struct call;
 
   method method_for(const channels_last_shape& shape) const noexcept;
   std::size_t taps(const channels_last_shape& shape) const noexcept;
-  std::size_t block_rows() const noexcept { return 8 * table_.tile_rows; }
+  // Pixels of a task, so few that the addresses of their taps do not take much memory.
+  std::size_t block_rows(std::size_t taps) const noexcept {
+    constexpr std::size_t many = 4096;
+    return std::clamp<std::size_t>(many / std::max<std::size_t>(taps, 1), 1, 8) * table_.tile_rows;
+  }
   void pack_panels(const channels_last_shape& shape, const std::int8_t* weights);
   void pack_depthwise(const channels_last_shape& shape, const std::int8_t* weights);
   void direct(const call& c) const;
   void depthwise(const call& c) const;
+  void depthwise_lines(const call& c) const;
   int8_output output_from(std::size_t place) const noexcept;
 
   const int8_table& table_;

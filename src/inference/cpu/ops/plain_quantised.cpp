@@ -142,22 +142,28 @@ struct integer_product {
     const std::size_t matrix = (a.rank() > 1 ? 1U : 0U) + (b.rank() > 1 ? 1U : 0U);
     const auto batch = y.shape.first(y.shape.size() - matrix);
     const integer count = rows * columns == 0 ? 0 : y.count / (rows * columns);
+    // Whole numbers, whose sums doubles hold exactly, so that their order does not matter.
     r.pool.parallel_for(
-        static_cast<std::size_t>(count), 1, [&](std::size_t first, std::size_t last) {
-          for (auto n = static_cast<integer>(first); n < static_cast<integer>(last); ++n) {
+        static_cast<std::size_t>(count * rows), 1, [&](std::size_t first, std::size_t last) {
+          for (auto line = static_cast<integer>(first); line < static_cast<integer>(last); ++line) {
+            const integer n = line / rows;
+            const integer i = line % rows;
             const integer from_a = matrix_of(a, batch, n);
             const integer from_b = matrix_of(b, batch, n);
-            for (integer i = 0; i < rows; ++i) {
-              const double za = zero(a_zero, from_a * rows + i, rows, i);
-              for (integer j = 0; j < columns; ++j) {
-                const double zb = zero(b_zero, from_b * columns + j, columns, j);
-                double sum = 0;
-                for (integer k = 0; k < depth; ++k) {
-                  sum += (a.data[(from_a * rows + i) * depth + k] - za) *
-                         (b.data[(from_b * depth + k) * columns + j] - zb);
-                }
-                y.data[(n * rows + i) * columns + j] = finish(sum, i, j);
-              }
+            const double za = zero(a_zero, from_a * rows + i, rows, i);
+            const double* const left = a.data + (from_a * rows + i) * depth;
+            double* const out = y.data + line * columns;
+            std::fill_n(out, columns, 0.0);
+            double total = 0;
+            for (integer k = 0; k < depth; ++k) {
+              const double factor = left[k] - za;
+              const double* const right = b.data + (from_b * depth + k) * columns;
+              total += factor;
+              for (integer j = 0; j < columns; ++j) out[j] += factor * right[j];
+            }
+            for (integer j = 0; j < columns; ++j) {
+              const double zb = zero(b_zero, from_b * columns + j, columns, j);
+              out[j] = finish(out[j] - total * zb, i, j);
             }
           }
         });

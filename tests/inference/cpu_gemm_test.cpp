@@ -149,6 +149,7 @@ TEST_P(gemm_kernels, several_blocks_of_depth_rows_and_columns) {
   for (const pack packed : {pack::none, pack::both}) {
     check(kernels(), pool(), {1, 200, 130, 600, false, true, packed, true});
     check(kernels(), pool(), {1, 15, 40, 1200, true, false, packed, true});
+    check(kernels(), pool(), {1, 190, 70, 1700, false, false, packed, true});
     check(kernels(), pool(), {1, 1, 300, 1030, false, false, packed, true});
     check(kernels(), pool(), {1, 400, 1, 513, false, false, packed, true});
   }

@@ -10,14 +10,13 @@ namespace {
 
 constexpr std::size_t line = 16;  // floats in a cache line
 
-// A depth up to this is one block: rereading C costs more than a panel that spills out of L1.
+// A block of the depth: rereading C costs more than a panel that spills out of L1.
 constexpr std::size_t largest_depth = 768;
-constexpr std::size_t usual_depth = 384;
 // Floats of a packed block of A: a quarter of a usual L2.
 constexpr std::size_t a_block_floats = std::size_t{128} << 10;
 
 std::size_t depth_block(std::size_t depth) {
-  return depth <= largest_depth ? depth : divide_up(depth, divide_up(depth, usual_depth));
+  return depth <= largest_depth ? depth : divide_up(depth, divide_up(depth, largest_depth));
 }
 
 // Rows of a panel: as few panels as the tile allows, of equal height.

@@ -17,9 +17,18 @@ struct conv_data {
         x(random_floats(s.batch * s.in_channels * s.window.in_size(), 1)),
         weights(random_floats(s.out_channels * s.in_per_group() * s.window.taps(), 2)),
         bias(random_floats(s.out_channels, 3)),
-        residual(random_floats(s.batch * s.out_channels * s.window.out_size(), 4)) {}
+        residual(random_floats(s.batch * s.out_channels * s.window.out_size(), 4)),
+        last(s.out_channels % 2 == 0
+                 ? activation{unary_op::clip, -1, 2}
+                 : activation{unary_op::hard_swish, 0.25F, 0.5F, 1.5F, -0.25F}) {}
+  double last_of(double sum) const {
+    if (last.op == unary_op::clip) return std::clamp(sum, -1.0, 2.0);
+    return 1.5 * sum * std::clamp(0.25 * sum + 0.5, 0.0, 1.0) - 0.25;
+  }
+
   channels_last_shape shape;
   std::vector<float> x, weights, bias, residual;
+  activation last;
 };
 
 double sum_of(const conv_data& d, std::size_t n, const std::size_t (&o)[3], std::size_t m) {
@@ -49,7 +58,7 @@ double sum_of(const conv_data& d, std::size_t n, const std::size_t (&o)[3], std:
   return sum;
 }
 
-// clamp(conv + bias + residual, -1, 2) * 2, by the definition.
+// last(conv + bias + residual) * 2, by the definition.
 std::vector<double> reference(const conv_data& d) {
   const channels_last_shape& s = d.shape;
   const auto& [depth, height, width] = s.window.axes;
@@ -61,7 +70,7 @@ std::vector<double> reference(const conv_data& d) {
           for (std::size_t m = 0; m < s.out_channels; ++m) {
             const double sum = sum_of(d, n, {od, oh, ow}, m) + static_cast<double>(d.bias[m]) +
                                static_cast<double>(d.residual[y.size()]);
-            y.push_back(2 * std::clamp(sum, -1.0, 2.0));
+            y.push_back(2 * d.last_of(sum));
           }
         }
       }
@@ -79,9 +88,7 @@ std::vector<float> computed(const kernel_table& kernels, thread_pool& pool, cons
   channels_last_epilogue epilogue;
   epilogue.bias = d.bias.data();
   epilogue.residual = d.residual.data();
-  epilogue.clamp = true;
-  epilogue.low = -1;
-  epilogue.high = 2;
+  epilogue.last = d.last;
   epilogue.finish = [](const void*, std::size_t, float* run, std::size_t n) {
     for (std::size_t i = 0; i < n; ++i) run[i] *= 2;
   };
@@ -176,9 +183,7 @@ struct strip_part {
   strip_part(const kernel_table& kernels, const channels_last_shape& shape, conv_method m)
       : data(shape), method(m), weights(kernels, shape, m, data.weights.data()) {
     epilogue.bias = data.bias.data();
-    epilogue.clamp = true;
-    epilogue.low = -0.5F;
-    epilogue.high = 1;
+    epilogue.last = {unary_op::clip, -0.5F, 1};
     epilogue.finish = [](const void*, std::size_t, float* run, std::size_t n) {
       for (std::size_t i = 0; i < n; ++i) run[i] *= 2;
     };

@@ -268,9 +268,7 @@ class direct_task {
     tile_.depth = p.depth;
     tile_.x_taps = taps_;
     tile_.y_row = static_cast<std::ptrdiff_t>(call.shape.out_channels);
-    tile_.clamp = e.clamp;
-    tile_.low = e.low;
-    tile_.high = e.high;
+    tile_.last = e.last;
   }
 
   // Channels [column, end) of a group, over the windows [first, last) of the picture. The first

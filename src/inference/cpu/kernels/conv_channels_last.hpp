@@ -23,13 +23,11 @@ struct channels_last_shape {
   std::size_t out_per_group() const noexcept { return out_channels / groups; }
 };
 
-// What is done to the sums before they are stored: y = finish(clamp(sum + bias + residual)).
+// What is done to the sums before they are stored: y = finish(last(sum + bias + residual)).
 struct channels_last_epilogue {
   const float* bias = nullptr;      // [out_channels]
   const float* residual = nullptr;  // laid out as y
-  bool clamp = false;
-  float low = 0;
-  float high = 0;
+  activation last;                  // identity, clip or hard_swish
   // Called once for every finished run of y, while it is in cache: n floats that begin at y[at].
   void (*finish)(const void* context, std::size_t at, float* y, std::size_t n) = nullptr;
   const void* context = nullptr;

@@ -18,9 +18,7 @@ class depthwise_line {
     tile_.weights = weights_;
     tile_.bias = e.bias;
     tile_.y_row = static_cast<std::ptrdiff_t>(channels);
-    tile_.clamp = e.clamp && e.residual == nullptr;
-    tile_.low = e.low;
-    tile_.high = e.high;
+    if (e.residual == nullptr) tile_.last = e.last;
   }
 
   // y is where the line goes.
@@ -115,7 +113,7 @@ class depthwise_line {
     const channels_last_epilogue& e = call_.epilogue;
     if (e.residual != nullptr) {
       call_.kernels.accumulate(reduce_op::sum, e.residual + at, y, n);
-      if (e.clamp) call_.kernels.unary({unary_op::clip, e.low, e.high}, y, y, n);
+      if (e.last.op != unary_op::identity) call_.kernels.unary(e.last, y, y, n);
     }
     call_.finish(at, y, n);
   }

@@ -149,9 +149,7 @@ class winograd_block {
     tile.channels = channels;
     tile.bias = e.bias;
     tile.y = y.data();
-    tile.clamp = e.clamp;
-    tile.low = e.low;
-    tile.high = e.high;
+    tile.last = e.last;
     for (std::size_t t = 0; t < tiles_; ++t) {
       const std::size_t top = (first_ + t / cut_.across) * winograd_out;
       const std::size_t left = t % cut_.across * winograd_out;

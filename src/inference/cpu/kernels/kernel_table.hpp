@@ -105,8 +105,8 @@ struct gemm_tile {
 };
 
 // Some pixels of a convolution over channels that lie last, kept in registers:
-//   y[r, c] = clamp(bias[c] + sum over taps t, k < depth of x[r][t][k] weights[t, k, c]
-//                   + residual[r, c])
+//   y[r, c] = last(bias[c] + sum over taps t, k < depth of x[r][t][k] weights[t, k, c]
+//                  + residual[r, c])
 // Every tap of every pixel has its own address, so that windows need not be copied: at the border
 // it is that of some zeros.
 struct conv_tile {
@@ -125,13 +125,11 @@ struct conv_tile {
   const float* prefetch = nullptr;
   std::size_t prefetch_lines = 0;
   bool accumulate = false;  // add to what y holds
-  bool clamp = false;
-  float low = 0;
-  float high = 0;
+  activation last;          // identity, clip or hard_swish
 };
 
 // Some adjacent pixels of a depthwise convolution over channels that lie last:
-//   y[r, c] = clamp(bias[c] + sum over taps t of x[t][x_at + r * x_row + c] weights[t][c])
+//   y[r, c] = last(bias[c] + sum over taps t of x[t][x_at + r * x_row + c] weights[t][c])
 struct depthwise_tile {
   std::size_t rows = 0;   // 1 … depthwise_rows
   std::size_t first = 0;  // channels [first, end) are made
@@ -148,9 +146,7 @@ struct depthwise_tile {
   const float* bias = nullptr;            // may be null
   float* y = nullptr;
   std::ptrdiff_t y_row = 0;
-  bool clamp = false;
-  float low = 0;
-  float high = 0;
+  activation last;  // identity, clip or hard_swish
 };
 inline constexpr std::size_t depthwise_rows = 4;
 
@@ -167,9 +163,7 @@ struct winograd_result {
   const float* bias = nullptr;             // may be null
   float* const* y = nullptr;               // [16]; null for what lies outside the picture
   const float* const* residual = nullptr;  // [16], or null
-  bool clamp = false;
-  float low = 0;
-  float high = 0;
+  activation last;                         // identity, clip or hard_swish
 };
 
 // The gates of one step of an LSTM for one sequence. Source: ONNX LSTM.

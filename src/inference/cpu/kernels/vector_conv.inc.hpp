@@ -6,14 +6,30 @@
 
 namespace {
 
+using mizzen::inference::detail::cpu::activation;
 using mizzen::inference::detail::cpu::conv_tile;
 using mizzen::inference::detail::cpu::depthwise_rows;
 using mizzen::inference::detail::cpu::depthwise_tile;
+using mizzen::inference::detail::cpu::unary_op;
 using mizzen::inference::detail::cpu::winograd_in;
 using mizzen::inference::detail::cpu::winograd_out;
 using mizzen::inference::detail::cpu::winograd_result;
 
 constexpr std::size_t line_floats = 16;  // of a cache line
+
+// Calls apply(f) with what is done to sums last, unless that is nothing.
+template <class Apply>
+inline void with_last(const activation& last, const Apply& apply) {
+  const vec alpha = splat(last.alpha);
+  const vec beta = splat(last.beta);
+  if (last.op == unary_op::clip) {
+    apply([=](vec x) { return clamp(x, alpha, beta); });
+  } else if (last.op == unary_op::hard_swish) {
+    const vec gain = splat(last.gain);
+    const vec shift = splat(last.shift);
+    apply([=](vec x) { return hard_swish(x, alpha, beta, gain, shift); });
+  }
+}
 
 // Reads or writes a row of a tile, whose last vector may be partial. Every other vector is whole,
 // and the question is asked once per tile rather than once per vector.
@@ -129,15 +145,11 @@ void convolve_tile(const conv_tile& t) {
   };
   if (t.accumulate) add_all(t.y);
   if (t.residual != nullptr) add_all(t.residual);
-  if (t.clamp) {
-    const vec low = splat(t.low);
-    const vec high = splat(t.high);
+  with_last(t.last, [&](const auto& last_of) {
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-        sum[0][r][v] = clamp(sum[0][r][v], low, high);
-      }
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[0][r][v] = last_of(sum[0][r][v]);
     }
-  }
+  });
   MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
     float* const y = t.y + r * t.y_row;
     MIZZEN_UNROLL for (int v = 0; v < Vectors - 1; ++v) store(y + v * lanes, sum[0][r][v]);
@@ -193,13 +205,11 @@ inline void depthwise_begin(const depthwise_tile& t, std::size_t c, const Read& 
 template <int Rows, int Vectors>
 inline void depthwise_end(const depthwise_tile& t, std::size_t c, bool partial, mask m,
                           vec (&sum)[Rows][Vectors]) {
-  if (t.clamp) {
-    const vec low = splat(t.low);
-    const vec high = splat(t.high);
+  with_last(t.last, [&](const auto& last_of) {
     MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] = clamp(sum[r][v], low, high);
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] = last_of(sum[r][v]);
     }
-  }
+  });
   float* y = t.y + c;
   const std::ptrdiff_t row = t.y_row;
   MIZZEN_UNROLL for (int r = 0; r < Rows; ++r, y += row) {
@@ -365,11 +375,10 @@ inline void winograd_output_line(const vec (&m)[winograd_in], vec (&y)[winograd_
   y[3] = add(fma(splat(2.0F), odd_b, mul(splat(0.5F), odd_a)), m[5]);
 }
 
-void winograd_output(const winograd_result& t) {
+template <class Last>
+void winograd_output_and(const winograd_result& t, const Last& last_of) {
   constexpr std::size_t n = winograd_in;
   constexpr std::size_t o = winograd_out;
-  const vec low = splat(t.low);
-  const vec high = splat(t.high);
   for (std::size_t c = 0; c < t.channels; c += lanes) {
     const mask m = first_lanes(t.channels - c);
     const bool partial = t.channels - c < lanes;
@@ -393,7 +402,7 @@ void winograd_output(const winograd_result& t) {
         if (to == nullptr) continue;
         vec x = add(y[j], bias);
         if (t.residual != nullptr) x = add(x, read(t.residual[i * o + j] + c));
-        if (t.clamp) x = clamp(x, low, high);
+        x = last_of(x);
         if (partial) {
           store(to + c, x, m);
         } else {
@@ -402,6 +411,11 @@ void winograd_output(const winograd_result& t) {
       }
     }
   }
+}
+
+void winograd_output(const winograd_result& t) {
+  if (t.last.op == unary_op::identity) return winograd_output_and(t, [](vec x) { return x; });
+  with_last(t.last, [&](const auto& last_of) { winograd_output_and(t, last_of); });
 }
 
 }  // namespace

@@ -88,7 +88,7 @@ void unary(const activation& g, const float* x, float* y, std::size_t n) {
       return map(x, y, n, [=](vec v) { return clamp(fma(alpha, v, beta), zero(), one); });
     case unary_op::hard_swish:
       return map(x, y, n, [=, gain = splat(g.gain), shift = splat(g.shift)](vec v) {
-        return fma(mul(v, clamp(fma(alpha, v, beta), zero(), one)), gain, shift);
+        return hard_swish(v, alpha, beta, gain, shift);
       });
     case unary_op::swish:
       return map(x, y, n, [=](vec v) { return mul(v, sigmoid(mul(alpha, v))); });

@@ -129,6 +129,10 @@ inline vec softplus(vec x) {
 }
 
 inline vec clamp(vec x, vec low, vec high) { return min(high, max(low, x)); }
+// gain * x * clamp(alpha x + beta, 0, 1) + shift
+inline vec hard_swish(vec x, vec alpha, vec beta, vec gain, vec shift) {
+  return fma(mul(x, clamp(fma(alpha, x, beta), zero(), splat(1.0F))), gain, shift);
+}
 
 // NaN if either is.
 inline vec sticky_max(vec a, vec b) { return select(is_nan(a), a, max(a, b)); }

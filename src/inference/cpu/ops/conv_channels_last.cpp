@@ -55,7 +55,7 @@ class conv_kernel final : public kernel {
     cpu::channels_last_epilogue epilogue;
     if (has_bias_) epilogue.bias = c.inputs[2].as<const float>();
     epilogue.residual = steps.take_full_add();
-    epilogue.clamp = steps.take_clamp(epilogue.low, epilogue.high);
+    epilogue.last = steps.take_tile_activation();
     if (!steps.empty()) {
       epilogue.context = &steps;
       epilogue.finish = [](const void* context, std::size_t at, float* run, std::size_t n) {

@@ -88,7 +88,7 @@ class strip_kernel final : public kernel {
         e.bias = c.inputs[s.bias].as<const float>();
       }
       e.residual = left->take_full_add();
-      e.clamp = left->take_clamp(e.low, e.high);
+      e.last = left->take_tile_activation();
       if (left->empty()) return;
       e.context = &*left;
       e.finish = [](const void* context, std::size_t at, float* run, std::size_t n) {

@@ -112,6 +112,29 @@ bool post_op_run::take_clamp(float& low, float& high) noexcept {
   return true;
 }
 
+cpu::activation post_op_run::unary_step(std::size_t i, bool& with_next) const noexcept {
+  cpu::activation f = activation_of(steps_[i]);
+  const post_op* const next = i + 1 < steps_.size() ? &steps_[i + 1] : nullptr;
+  with_next =
+      f.op == cpu::unary_op::hard_swish && next != nullptr && next->kind == post_op_kind::scale;
+  if (with_next) {
+    f.gain = next->alpha;
+    f.shift = next->beta;
+  }
+  return f;
+}
+
+cpu::activation post_op_run::take_tile_activation() noexcept {
+  float low = 0;
+  float high = 0;
+  if (take_clamp(low, high)) return {cpu::unary_op::clip, low, high};
+  if (steps_.empty() || steps_.front().kind != post_op_kind::hard_swish) return {};
+  bool with_next = false;
+  const cpu::activation f = unary_step(0, with_next);
+  steps_ = steps_.subspan(with_next ? 2 : 1);
+  return f;
+}
+
 void post_op_run::apply_binary(cpu::binary_op op, const operand& with, float* y, std::size_t at,
                                std::size_t n) const {
   const cpu::broadcast_plan<1>& p = with.plan;
@@ -140,15 +163,9 @@ void post_op_run::apply(float* y, std::size_t at, std::size_t n) const {
       const auto op = step.kind == post_op_kind::add ? cpu::binary_op::add : cpu::binary_op::mul;
       apply_binary(op, *operands_[next++], y, at, n);
     } else {
-      cpu::activation f = activation_of(step);
-      const post_op* const next_step = i + 1 < steps_.size() ? &steps_[i + 1] : nullptr;
-      if (f.op == cpu::unary_op::hard_swish && next_step != nullptr &&
-          next_step->kind == post_op_kind::scale) {
-        f.gain = next_step->alpha;
-        f.shift = next_step->beta;
-        ++i;
-      }
-      kernels_.unary(f, y, y, n);
+      bool with_next = false;
+      kernels_.unary(unary_step(i, with_next), y, y, n);
+      if (with_next) ++i;
     }
   }
 }

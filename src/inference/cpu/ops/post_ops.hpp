@@ -36,6 +36,9 @@ class post_op_run {
   const float* take_full_add() noexcept;
   // True if the next step is a relu or clip, then with its bounds.
   bool take_clamp(float& low, float& high) noexcept;
+  // What a tile of a convolution does last: the next step, if it is a relu or clip, or a hard swish
+  // with the scale behind it; else identity.
+  cpu::activation take_tile_activation() noexcept;
 
   bool empty() const noexcept { return steps_.empty(); }
 
@@ -49,6 +52,8 @@ class post_op_run {
   };
   const operand* next_operand(post_op_kind kind) const noexcept;
   void take() noexcept;
+  // The unary step i; a hard swish with the scale behind it, which it then stands for as well.
+  cpu::activation unary_step(std::size_t i, bool& with_next) const noexcept;
   void apply_binary(cpu::binary_op op, const operand& with, float* y, std::size_t at,
                     std::size_t n) const;
 

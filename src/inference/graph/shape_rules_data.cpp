@@ -328,7 +328,7 @@ void slice(infer_context& c) {
     const std::size_t axis = c.axis((*axes)[i], x->size());
     if (seen[axis]) c.fail("axis " + std::to_string(axis) + " is there twice");
     seen[axis] = true;
-    const bool all = starts && ends && (*starts)[i] == 0 && (*steps)[i] == 1 &&
+    const bool all = (*x)[axis] < 0 && starts && ends && (*starts)[i] == 0 && (*steps)[i] == 1 &&
                      (*ends)[i] >= greatest_dimension(*x, axis, c.type(0));
     if (all) continue;
     out[axis] = starts && ends ? slice_length(c, (*x)[axis], (*starts)[i], (*ends)[i], (*steps)[i])

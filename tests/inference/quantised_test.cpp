@@ -234,6 +234,22 @@ TEST(quantised, products_of_matrices) {
   }
 }
 
+// As a model that is made to take long would have it.
+TEST(quantised, long_chains_and_wide_ones) {
+  quantised_builder b;
+  b.model.input("x", f32, {1, 4});
+  std::string v = b.bytes("x", 0.01F, 128);
+  std::string w = b.bytes(b.op("Abs", {v}), 0.01F, 0);
+  for (int i = 0; i < 40; ++i) {
+    const std::string next = b.bytes(b.op("Max", {v, w, "x"}), 0.01F, 100);
+    w = b.bytes(b.op("Min", {v, w, "x"}), 0.01F, 110);
+    v = next;
+  }
+  for (int i = 0; i < 3000; ++i) v = b.op("Abs", {v});
+  v = b.bytes(b.op("Add", {v, w}), 0.02F, 100);
+  same_bytes(b, v, noise({1, 4}), 0.02F);
+}
+
 // What has no form for bytes stays right.
 TEST(quantised, what_is_not_recognised) {
   quantised_builder b;

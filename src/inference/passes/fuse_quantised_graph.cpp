@@ -226,12 +226,14 @@ class quantised_graph {
     std::vector<const node*> nodes;  // in order
     std::set<value_id> seen;
   };
-  static constexpr std::size_t longest_chain = 32;
+  // Of one search: a chain is short, and what is large is not one.
+  static constexpr int most_visits = 64;
 
-  bool collect(value_id v, chain& c) const {
-    if (c.seen.count(v) != 0) return true;
+  bool collect(value_id v, chain& c) {
+    if (v == c.from || c.seen.count(v) != 0) return true;
+    if (visits_ == most_visits) return false;
+    ++visits_;
     if (const tensor* t = constant_of(g_, v)) return t->size() == 1;
-    if (c.seen.size() > longest_chain) return false;
     const node* n = producer(v);
     if (n != nullptr && is_step(*n) && steps_take(*n, c)) {
       c.seen.insert(v);
@@ -244,7 +246,7 @@ class quantised_graph {
     c.from = v;
     return true;
   }
-  bool steps_take(const node& n, chain& c) const {
+  bool steps_take(const node& n, chain& c) {
     chain further = c;
     for (std::size_t i = 0; i < n.inputs.size(); ++i) {
       const value_id v = n.inputs[i];
@@ -301,6 +303,7 @@ class quantised_graph {
 
   std::optional<node> as_table(const node& q) {
     chain c;
+    visits_ = 0;
     if (!collect(q.inputs[0], c) || c.from == no_value) return std::nullopt;
     const auto& from = g_.values[c.from].shape;
     const auto& to = g_.values[q.outputs[0]].shape;
@@ -554,49 +557,8 @@ class quantised_graph {
   graph& g_;
   pass_context& context_;
   graph_index index_;
+  int visits_ = 0;
 };
-
-// A table goes into the node before it.
-bool join_tables(graph& g) {
-  const graph_index index(g);
-  static const std::set<std::string_view> takers = {"ByteTable", "QLinearAdd", "QLinearConv",
-                                                    "QLinearMatMul", "QLinearMul"};
-  std::vector<bool> dead(g.nodes.size(), false);
-  std::vector<std::size_t> producer = index.producer;
-  bool changed = false;
-  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
-    node& n = g.nodes[i];
-    if (n.domain != "mizzen" || n.op_type != "ByteTable") continue;
-    const value_id from = n.inputs[0];
-    if (producer[from] == graph_index::none || !index.single_use(from)) continue;
-    node& before = g.nodes[producer[from]];
-    if (before.domain != "mizzen" || takers.count(before.op_type) == 0) continue;
-    const tensor& second = *g.values[n.inputs[1]].constant;
-    const bool is_table = before.op_type == "ByteTable";
-    std::shared_ptr<const tensor> first =
-        is_table ? g.values[before.inputs[1]].constant : before.attributes.get_tensor("table");
-    tensor joined = second.clone();
-    if (first) {
-      for (std::size_t b = 0; b < 256; ++b) {
-        joined.data<std::uint8_t>()[b] =
-            second.data<std::uint8_t>()[first->data<std::uint8_t>()[b]];
-      }
-    }
-    if (is_table) {
-      before.inputs[1] = add_constant(g, before.name + ".table", std::move(joined));
-    } else {
-      before.attributes.set("table", std::make_shared<const tensor>(std::move(joined)));
-    }
-    before.outputs = n.outputs;
-    dead[producer[from]] = true;
-    producer[n.outputs[0]] = i;
-    node moved = std::move(before);
-    n = std::move(moved);
-    changed = true;
-  }
-  erase_nodes(g, dead);
-  return changed;
-}
 
 }  // namespace
 
@@ -604,7 +566,7 @@ bool fuse_quantised_graph(graph& g, pass_context& context) {
   bool changed = make_unsigned(g);
   changed = quantised_graph(g, context).run() || changed;
   if (changed) remove_dead_code(g, context);
-  return join_tables(g) || changed;
+  return join_byte_tables(g) || changed;
 }
 
 }  // namespace mizzen::inference::detail

@@ -65,6 +65,9 @@ bool sink_squeeze(graph& g, pass_context& context);
 // end. ByteTable(x, table) is that alone.
 bool fuse_quantised_graph(graph& g, pass_context& context);
 
+// A ByteTable goes into the node of the domain mizzen before it. Part of fuse_quantised_graph().
+bool join_byte_tables(graph& g);
+
 // BatchNormalization, and Mul and Add with constants per channel, go into the weights of the Conv
 // or ConvTranspose before them.
 bool fold_into_conv(graph& g, pass_context& context);

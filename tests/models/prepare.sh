@@ -4,18 +4,20 @@
 #   prepare.sh zoo         more real models, of other kinds (zoo.py)
 #   prepare.sh quantised   some of them in small integers (quantised.py)
 #   prepare.sh standard    standard networks with seeded weights, for benchmarks (standard.py)
+#   prepare.sh standard_int8   some of those, statically quantised (standard_int8.py)
 #   prepare.sh nodes       the onnx package's own tests of each operator (node_cases.py)
 #   prepare.sh microsoft   operators of com.microsoft, answered by ONNX Runtime (microsoft_cases.py)
 # It lives under ~/.cache/mizzen/models, named by what it is made from. Safe to call from several
 # processes at once.
 set -euo pipefail
-kind=${1:?usage: prepare.sh models|zoo|standard|nodes|microsoft|quantised}
+kind=${1:?usage: prepare.sh models|zoo|standard|standard_int8|nodes|microsoft|quantised}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 case $kind in
   models) script=models.py ;;
   zoo) script=zoo.py ;;
   quantised) script=quantised.py ;;
   standard) script=standard.py ;;
+  standard_int8) script=standard_int8.py ;;
   nodes) script=node_cases.py ;;
   microsoft) script=microsoft_cases.py ;;
   *) echo "prepare.sh: no such kind: $kind" >&2; exit 2 ;;
@@ -23,10 +25,12 @@ esac
 cache=${MIZZEN_CACHE:-$HOME/.cache/mizzen}
 mkdir -p "$cache/models"
 sources=("$here/$script")
-case $kind in zoo | standard | quantised) sources+=("$here/models.py") ;; esac
-[ "$kind" != zoo ] || sources+=("$here/standard.py")
+case $kind in zoo | standard | standard_int8 | quantised) sources+=("$here/models.py") ;; esac
+case $kind in zoo | standard_int8) sources+=("$here/standard.py") ;; esac
+[ "$kind" != standard_int8 ] || sources+=("$here/zoo.py")
 arguments=()
 [ "$kind" != quantised ] || arguments=("$("$here/prepare.sh" models)")
+[ "$kind" != standard_int8 ] || arguments=("$("$here/prepare.sh" standard)")
 hash=$(cat "${sources[@]}" "$here/../requirements/onnx.txt" | sha256sum | cut -c1-12)
 folder="$cache/models/$kind-$hash"
 exec 9>"$cache/models/.$kind.lock"

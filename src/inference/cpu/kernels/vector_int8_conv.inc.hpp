@@ -106,7 +106,8 @@ void convolve_depthwise_pixels(const int8_depthwise& t, std::size_t pixel) {
     MIZZEN_UNROLL_DOTS for (int p = 0; p < Pixels; ++p) {
       ivec x[4];
       MIZZEN_UNROLL_DOTS for (int k = 0; k < 4; ++k) {
-        const std::uint8_t* const from = a[static_cast<std::size_t>(p) * t.fours * 4 + k] + t.first;
+        const std::uint8_t* const from =
+            a[static_cast<std::size_t>(p) * t.fours * 4 + static_cast<std::size_t>(k)] + t.first;
         x[k] = Whole ? load_bytes(from) : load_bytes(from, t.channels);
       }
       const ivec first_low = zip_bytes_low(x[0], x[1]);

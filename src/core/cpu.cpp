@@ -65,25 +65,31 @@ unsigned tightest_limit(std::string path, unsigned limit, ReadLimit read_limit) 
   }
 }
 
-unsigned cgroup_limit(unsigned limit) {
-  const std::string groups = read_file("/proc/self/cgroup");
-  if (const auto path = detail::cgroup_path(groups, "")) {
-    limit = tightest_limit(std::string(*path), limit, [](const std::string& group) {
-      return detail::cpus_from_cpu_max(read_file("/sys/fs/cgroup" + group + "/cpu.max"));
-    });
+}  // namespace
+
+unsigned detail::cgroup_limit(unsigned limit, const std::string& root) {
+  const std::string groups = read_file(root + "/proc/self/cgroup");
+  if (const auto path = cgroup_path(groups, "")) {
+    // Alone, or beside version 1 in a folder of its own.
+    for (const char* mount : {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}) {
+      limit = tightest_limit(std::string(*path), limit, [&](const std::string& group) {
+        return cpus_from_cpu_max(read_file(root + mount + group + "/cpu.max"));
+      });
+    }
   }
-  if (const auto path = detail::cgroup_path(groups, "cpu")) {
-    limit = tightest_limit(std::string(*path), limit, [](const std::string& group) {
-      const std::string folder = "/sys/fs/cgroup/cpu" + group;
-      std::string quota = read_file(folder + "/cpu.cfs_quota_us");
-      quota.resize(std::min(quota.size(), quota.find('\n')));
-      return detail::cpus_from_cpu_max(quota + " " + read_file(folder + "/cpu.cfs_period_us"));
-    });
+  if (const auto path = cgroup_path(groups, "cpu")) {
+    // Where the link "cpu" is missing, the folder has the names of both of its controllers.
+    for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
+      limit = tightest_limit(std::string(*path), limit, [&](const std::string& group) {
+        const std::string folder = root + mount + group;
+        std::string quota = read_file(folder + "/cpu.cfs_quota_us");
+        quota.resize(std::min(quota.size(), quota.find('\n')));
+        return cpus_from_cpu_max(quota + " " + read_file(folder + "/cpu.cfs_period_us"));
+      });
+    }
   }
   return limit;
 }
-
-}  // namespace
 
 unsigned available_cpus() noexcept {
   unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
@@ -92,7 +98,7 @@ unsigned available_cpus() noexcept {
     cpus = std::min(cpus, static_cast<unsigned>(std::max(1, CPU_COUNT(&mask))));
   }
   try {
-    return std::max(1U, cgroup_limit(cpus));
+    return std::max(1U, detail::cgroup_limit(cpus));
   } catch (...) {
     return cpus;
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace mizzen::detail {
@@ -14,5 +15,10 @@ std::optional<unsigned> cpus_from_cpu_max(std::string_view text);
 // "/a/b"; for v1 the line whose controllers contain `controller` gives its path. nullopt if absent.
 std::optional<std::string_view> cgroup_path(std::string_view proc_self_cgroup,
                                             std::string_view controller);
+
+// The tightest quota on the way from this process's cgroup up to the root, of both versions, and at
+// most `limit`. In a container the path in /proc/self/cgroup may be that outside of it: what does
+// not exist is passed over, up to the container's own root. The files are looked for below `root`.
+unsigned cgroup_limit(unsigned limit, const std::string& root = "");
 
 }  // namespace mizzen::detail

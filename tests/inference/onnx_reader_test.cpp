@@ -1,5 +1,6 @@
 // The reader against damage: every truncation, every flipped bit, claims beyond the file.
 #include "caught.hpp"
+#include "inference/onnx/external_file.hpp"
 #include "inference/onnx/model.hpp"
 #include "inference/onnx/tensor_data.hpp"
 #include "inference/onnx/wire.hpp"
@@ -8,6 +9,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -260,11 +262,52 @@ TEST_F(external_data, never_leaves_the_folder) {
             errc::permission_denied);
 }
 
+// Both ways in which a path is confined.
+TEST_F(external_data, is_confined_with_and_without_openat2) {
+  const auto model = folder_ / "model";
+  std::filesystem::create_symlink("w.bin", model / "sub" / "link.bin");
+  std::filesystem::create_directory_symlink("sub", model / "alias");
+  ASSERT_EQ(::mkfifo((model / "fifo").c_str(), 0600), 0);
+  for (const confinement how : {confinement::best, confinement::by_component}) {
+    const auto open = [&](const std::string& location) {
+      return open_below(model, location, "tensor 't'", how);
+    };
+    for (const std::string location : {"sub/w.bin", "./sub/w.bin", "sub//w.bin", "sub/./w.bin"}) {
+      EXPECT_EQ(open(location).size, 12U) << location;
+    }
+    const auto code = [&](const std::string& location) {
+      const error e = caught([&] { open(location); });
+      EXPECT_EQ(e.subject(), "tensor 't'");
+      return e.code();
+    };
+    for (const std::string location :
+         {"../outside.bin", "sub/../sub/w.bin", "/etc/passwd", "link.bin", "sub/link.bin",
+          "alias/w.bin", "up/outside.bin", "", "..", "sub/w.bin/", "sub/w.bin/x"}) {
+      EXPECT_EQ(code(location), errc::permission_denied) << location;
+    }
+    EXPECT_EQ(code(std::string("sub/w.bin\0x", 11)), errc::permission_denied);
+    EXPECT_THAT(caught([&] { open("alias/w.bin"); }).message(), HasSubstr("symbolic link"));
+    EXPECT_EQ(code("none.bin"), errc::not_found);
+    EXPECT_EQ(code("none/w.bin"), errc::not_found);
+    EXPECT_EQ(code("sub"), errc::invalid_argument);
+    EXPECT_EQ(code("fifo"), errc::invalid_argument);
+    const error e = caught([&] { open("*/_ORT_MEM_ADDR_/*"); });
+    EXPECT_EQ(e.code(), errc::permission_denied);
+    EXPECT_THAT(e.message(), HasSubstr("save the model with its data"));
+    // Below a folder that is none of a model's, the files of devices.
+    EXPECT_EQ(caught([&] { open_below("/dev", "null", "t", how); }).code(), errc::invalid_argument);
+    EXPECT_NE(caught([&] { open_below("/proc/self", "fd/0", "t", how); }).code(), errc::internal);
+  }
+}
+
 TEST_F(external_data, must_be_there_and_long_enough) {
   EXPECT_EQ(caught([&] { load("none.bin"); }).code(), errc::not_found);
   EXPECT_EQ(caught([&] { load("sub/w.bin", {1 << 28}); }).code(), errc::data_loss);
   EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "4"); }).code(), errc::data_loss);
   EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "-4"); }).code(), errc::invalid_argument);
+  EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "18446744073709551615"); }).code(),
+            errc::data_loss);
+  EXPECT_EQ(caught([&] { load("*/_ORT_MEM_ADDR_/*"); }).code(), errc::permission_denied);
 }
 
 TEST(model_builder, names_what_is_wrong) {

@@ -1,60 +1,19 @@
 #include "inference/onnx/tensor_data.hpp"
 
-#include "core/descriptor.hpp"
+#include "inference/onnx/external_file.hpp"
 
 #include <mizzen/core/checked.hpp>
-
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <fcntl.h>
 #include <limits>
 #include <string>
-#include <system_error>
 #include <unistd.h>
 
 namespace mizzen::inference::detail {
 namespace {
-
-using mizzen::detail::descriptor;
-
-[[noreturn]] void fail_open(std::string_view subject, const std::string& name) {
-  const int code = errno;
-  const bool link = code == ELOOP;
-  throw error(code == ENOENT ? errc::not_found : errc::permission_denied, subject,
-              "external data file '" + name +
-                  "': " + (link ? "symbolic links are not followed" : std::strerror(code)));
-}
-
-// Opens a file below a folder, one component at a time and without following links, so that no name
-// and no link leads out of it.
-int open_below(const std::filesystem::path& folder, const std::string& location,
-               std::string_view subject) {
-  const std::filesystem::path relative(location);
-  if (location.empty() || relative.is_absolute() || location.find('\0') != std::string::npos) {
-    throw error(errc::permission_denied, subject,
-                "external data must be a file below the model's folder, not '" + location + "'");
-  }
-  const std::string root = folder.empty() ? "." : folder.string();
-  descriptor at(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (at.get() < 0) fail_open(subject, location);
-  for (auto part = relative.begin(); part != relative.end(); ++part) {
-    if (*part == ".." || part->empty()) {
-      throw error(errc::permission_denied, subject,
-                  "external data must be a file below the model's folder, not '" + location + "'");
-    }
-    const bool last = std::next(part) == relative.end();
-    const int flags = last ? O_RDONLY | O_NONBLOCK : O_PATH | O_DIRECTORY;
-    const int fd = ::openat(at.get(), part->c_str(), flags | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) fail_open(subject, location);
-    if (last) return fd;
-    at = descriptor(fd);
-  }
-  throw error(errc::permission_denied, subject, "external data has no file name");
-}
 
 std::uint64_t parse_number(std::string_view text, std::string_view subject, std::string_view key) {
   std::uint64_t value = 0;
@@ -66,58 +25,49 @@ std::uint64_t parse_number(std::string_view text, std::string_view subject, std:
   return value;
 }
 
-void read_external(const tensor_proto& proto, std::span<std::byte> into, std::string_view subject,
-                   const tensor_source& source) {
+struct external_part {
+  external_file from;
+  std::uint64_t offset = 0;
+};
+
+// Where so many bytes of external data lie: checked against what the file really has, so that a
+// claim of terabytes fails before memory is taken.
+external_part find_external(const tensor_proto& proto, std::size_t bytes, std::string_view subject,
+                            const tensor_source& source) {
   if (!source.folder) {
     throw error(errc::unimplemented, subject,
                 "external data needs a model that is loaded from a file");
   }
-  std::string location;
-  std::uint64_t offset = 0;
-  std::uint64_t length = into.size();
+  std::string_view location;
+  std::uint64_t length = bytes;
+  external_part part;
   for (const auto& [key, value] : proto.external_data) {
     if (key == "location") location = value;
-    if (key == "offset") offset = parse_number(value, subject, key);
+    if (key == "offset") part.offset = parse_number(value, subject, key);
     if (key == "length") length = parse_number(value, subject, key);
   }
-  if (length != into.size()) {
+  if (length != bytes) {
     throw error(errc::invalid_argument, subject,
                 "external data of " + std::to_string(length) + " bytes where the shape takes " +
-                    std::to_string(into.size()));
+                    std::to_string(bytes));
   }
-  const descriptor file(open_below(*source.folder, location, subject));
-  struct stat status{};
-  if (::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) {
-    throw error(errc::invalid_argument, subject, "external data is not a regular file");
-  }
-  const auto size = static_cast<std::uint64_t>(status.st_size);
-  if (offset > size || length > size - offset) {
+  part.from = open_below(*source.folder, location, subject);
+  if (part.offset > part.from.size || length > part.from.size - part.offset) {
     throw error(errc::data_loss, subject,
-                "external data ends at byte " + std::to_string(size) + ", before the tensor does");
+                "external data ends at byte " + std::to_string(part.from.size) +
+                    ", before the tensor does");
   }
+  return part;
+}
+
+void read_external(const external_part& part, std::span<std::byte> into, std::string_view subject) {
   std::size_t done = 0;
   while (done < into.size()) {
-    const ssize_t got = ::pread(file.get(), into.data() + done, into.size() - done,
-                                static_cast<off_t>(offset + done));
+    const ssize_t got = ::pread(part.from.file.get(), into.data() + done, into.size() - done,
+                                static_cast<off_t>(part.offset + done));
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) throw error(errc::data_loss, subject, "external data cannot be read to its end");
     done += static_cast<std::size_t>(got);
-  }
-}
-
-// Bytes that the external file really has, so that a claim of terabytes fails before allocation.
-void check_external_size(const tensor_proto& proto, std::size_t bytes, std::string_view subject,
-                         const tensor_source& source) {
-  if (!source.folder) return;  // refused with its own message later
-  std::string location;
-  for (const auto& [key, value] : proto.external_data) {
-    if (key == "location") location = value;
-  }
-  const descriptor file(open_below(*source.folder, location, subject));
-  struct stat status{};
-  if (::fstat(file.get(), &status) != 0 || static_cast<std::uint64_t>(status.st_size) < bytes) {
-    throw error(errc::data_loss, subject,
-                "its shape takes " + std::to_string(bytes) + " bytes, more than its file has");
   }
 }
 
@@ -223,9 +173,10 @@ tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_s
   const std::size_t size =
       is_string ? checked_mul(count, sizeof(std::string), subject) : byte_size(type, count);
   // The data must be there before memory is taken for it.
+  external_part external;
   if (proto.external) {
     if (is_string) throw error(errc::invalid_argument, subject, "strings in external data");
-    check_external_size(proto, size, subject, source);
+    external = find_external(proto, size, subject, source);
   } else if (proto.raw_data) {
     if (is_string) throw error(errc::invalid_argument, subject, "strings in raw_data");
     if (proto.raw_data->size() != size) {
@@ -257,7 +208,7 @@ tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_s
   }
   tensor out(type, proto.dims);
   if (proto.external) {
-    read_external(proto, out.mutable_bytes(), subject, source);
+    read_external(external, out.mutable_bytes(), subject);
   } else if (proto.raw_data) {
     if (size != 0) std::memcpy(out.mutable_bytes().data(), proto.raw_data->data(), size);
   } else {

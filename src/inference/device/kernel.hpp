@@ -75,6 +75,13 @@ struct run_context {
   std::span<const value_view> outputs;
   std::span<std::byte> scratch;  // as many bytes as scratch_bytes() said, 64-byte aligned
   thread_pool& pool;
+  const cancellation* cancel = nullptr;  // of the run; null: nobody stops it
+
+  // Where one call may take long, to be asked at each outer row or so: throws cancelled or
+  // deadline_exceeded.
+  void check_cancelled() const {
+    if (cancel != nullptr) cancel->check("run of the model");
+  }
 };
 
 // A compiled node. Immutable after construction: run() is called from several threads at once with

@@ -57,7 +57,7 @@ class plain_kernel final : public kernel {
 
   void run(const run_context& c) const override {
     scratch_pieces scratch(c.scratch.data());
-    plain_run r{.inputs = {}, .outputs = {}, .pool = c.pool};
+    plain_run r{.inputs = {}, .outputs = {}, .pool = c.pool, .cancel = c.cancel};
     const auto bind = [&](const value_view& v) {
       plain_tensor t{nullptr, v.shape, static_cast<integer>(v.count), v.type};
       if (v.present())
@@ -132,7 +132,8 @@ class widened_kernel final : public kernel {
     inner_->run({{in.data(), c.inputs.size()},
                  {out.data(), c.outputs.size()},
                  c.scratch.subspan(used),
-                 c.pool});
+                 c.pool,
+                 c.cancel});
     for (std::size_t i = 0; i < c.outputs.size(); ++i) {
       const value_view& v = c.outputs[i];
       if (!is_half(v.type) || !v.present()) continue;

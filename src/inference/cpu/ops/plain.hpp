@@ -57,6 +57,28 @@ struct plain_run {
   std::array<plain_tensor, most_outputs> outputs;
   double* workspace = nullptr;
   thread_pool& pool;
+  const cancellation* cancel = nullptr;
+};
+
+// Asks whether the run is cancelled, about once for each million steps that are counted: for the
+// loops of plain operators, of which a small model can demand hours. One per thread.
+class patience {
+ public:
+  explicit patience(const plain_run& r) noexcept : cancel_(r.cancel) {}
+
+  // Throws cancelled or deadline_exceeded.
+  void spend(integer steps) {
+    left_ -= steps;
+    if (left_ > 0) return;
+    left_ = steps_between;
+    if (cancel_ != nullptr) cancel_->check("run of the model");
+  }
+
+ private:
+  static constexpr integer steps_between = integer{1} << 20;
+
+  const cancellation* cancel_;
+  integer left_ = steps_between;
 };
 
 class plain_op {

@@ -156,10 +156,12 @@ class linear_attention_op final : public plain_op {
     }
     const double scale = scale_ == 0 ? 1 / std::sqrt(real(k.width)) : scale_;
     const integer group = q_heads_ / kv_heads_;
+    patience left(r);
     for (integer b = 0; b < q.batch; ++b) {
       for (integer h = 0; h < kv_heads_; ++h) {
         double* const state = states + (b * kv_heads_ + h) * state_size;
         for (integer t = 0; t < q.rows; ++t) {
+          left.spend((2 + group) * state_size);
           const double* const key = k.row(b, h, t);
           const double* const value = v.row(b, h, t);
           if (gated_) fade(state, decay, b, t, h, k, v.width);

@@ -59,8 +59,10 @@ class grid_sample_op final : public plain_op {
     const integer points = y.extent(2, y.rank());
     const integer channels = x.dim(1);
     const auto spatial = static_cast<integer>(image.size());
+    patience left(r);
     for (integer n = 0; n < x.dim(0); ++n) {
       for (integer p = 0; p < points; ++p) {
+        left.spend(channels * 16);
         std::array<axis_taps, max_rank> taps;
         for (integer d = 0; d < spatial; ++d) {
           // The last coordinate of a point is that of the first spatial dimension.
@@ -206,6 +208,7 @@ class roi_align_op final : public plain_op {
     const integer height = y.dim(2);
     const integer width = y.dim(3);
     const double shift = half_ ? 0.5 : 0;
+    patience asked(r);
     for (integer n = 0; n < y.dim(0); ++n) {
       const integer batch = r.in(2).number(n, 0, x.dim(0) - 1, "batch_indices");
       const double* const roi = rois.data + n * 4;
@@ -224,6 +227,7 @@ class roi_align_op final : public plain_op {
       for (integer ch = 0; ch < x.dim(1); ++ch) {
         const double* const image = x.data + (batch * x.dim(1) + ch) * x.dim(2) * x.dim(3);
         for (integer i = 0; i < height * width; ++i) {
+          asked.spend(grid_h * grid_w);
           double sum = 0;
           double best = -std::numeric_limits<double>::infinity();
           for (integer s = 0; s < grid_h * grid_w; ++s) {
@@ -301,6 +305,7 @@ class max_roi_pool_op final : public plain_op {
     const plain_tensor& y = r.out(0);
     const integer rows = x.dim(2);
     const integer columns = x.dim(3);
+    patience asked(r);
     for (integer n = 0; n < y.dim(0); ++n) {
       const integer batch = r.in(1).number(n * 5, 0, x.dim(0) - 1, "rois");
       std::array<double, 4> box{};
@@ -318,6 +323,7 @@ class max_roi_pool_op final : public plain_op {
       };
       for (integer ch = 0; ch < x.dim(1); ++ch) {
         const double* const image = x.data + (batch * x.dim(1) + ch) * rows * columns;
+        asked.spend(rows * columns + y.dim(2) * y.dim(3));
         for (integer i = 0; i < y.dim(2) * y.dim(3); ++i) {
           const integer row = i / y.dim(3);
           const integer column = i % y.dim(3);

@@ -26,8 +26,10 @@ class gemm_op final : public plain_op {
     const integer rows = r.out(0).dim(0);
     const integer columns = r.out(0).dim(1);
     const integer depth = a.dim(ta_ ? 0 : 1);
+    patience left(r);
     for (integer i = 0; i < rows; ++i) {
       for (integer j = 0; j < columns; ++j) {
+        left.spend(depth);
         double sum = 0;
         for (integer k = 0; k < depth; ++k) {
           sum += a.data[ta_ ? k * rows + i : i * depth + k] *
@@ -100,8 +102,10 @@ class einsum_op final : public plain_op {
     integer terms = 1;
     for (const integer d : inner) terms *= d;
     std::array<integer, most_labels> at{};
+    patience left(r);
     for (integer o = 0; o < r.out(0).count; ++o, next_index(outer, at.data())) {
       double sum = 0;
+      left.spend(terms);
       for (integer t = 0; t < terms; ++t, next_index(inner, at.data() + outer_)) {
         double product = 1;
         for (std::size_t i = 0; i < inputs_; ++i) {
@@ -136,17 +140,19 @@ class det_op final : public plain_op {
 
   void run(const plain_run& r) const override {
     const integer n = r.in(0).dim(-1);
+    patience left(r);
     for (integer m = 0; m < r.out(0).count; ++m) {
       std::copy_n(r.in(0).data + m * n * n, n * n, r.workspace);
-      r.out(0).data[m] = determinant(r.workspace, n);
+      r.out(0).data[m] = determinant(r.workspace, n, left);
     }
   }
 
  private:
   // Gaussian elimination, the largest pivot of each column first.
-  static double determinant(double* a, integer n) noexcept {
+  static double determinant(double* a, integer n, patience& left) {
     double product = 1;
     for (integer k = 0; k < n; ++k) {
+      left.spend((n - k) * (n - k));
       integer pivot = k;
       for (integer i = k + 1; i < n; ++i) {
         if (std::abs(a[i * n + k]) > std::abs(a[pivot * n + k])) pivot = i;

@@ -145,7 +145,9 @@ struct integer_product {
     // Whole numbers, whose sums doubles hold exactly, so that their order does not matter.
     r.pool.parallel_for(
         static_cast<std::size_t>(count * rows), 1, [&](std::size_t first, std::size_t last) {
+          patience asked(r);
           for (auto line = static_cast<integer>(first); line < static_cast<integer>(last); ++line) {
+            asked.spend(columns * depth);
             const integer n = line / rows;
             const integer i = line % rows;
             const integer from_a = matrix_of(a, batch, n);

@@ -138,6 +138,7 @@ class recurrent_op : public plain_op {
     double* const h = gates + (gates_ + 1) * hidden;
     double* const cell = h + hidden;
     if (r.out(0).present()) std::fill_n(r.out(0).data, r.out(0).count, 0.0);
+    patience left(r);
     for (integer d = 0; d < directions; ++d) {
       for (integer b = 0; b < batch; ++b) {
         const integer state = (batch_first_ ? b * directions + d : d * batch + b) * hidden;
@@ -153,6 +154,7 @@ class recurrent_op : public plain_op {
         const integer length =
             r.in(4).present() ? r.in(4).number(b, 0, steps, "sequence_lens") : steps;
         for (integer s = 0; s < length; ++s) {
+          left.spend(gates_ * hidden * (hidden + x.dim(2)));
           const integer t = reverse_ || d == 1 ? length - 1 - s : s;
           const double* const row =
               x.data + (batch_first_ ? b * steps + t : t * batch + b) * x.dim(2);

@@ -111,8 +111,10 @@ class dft_op final : public plain_op {
     const integer out_parts = y.dim(-1);
     const integer inner = x.extent(axis + 1, x.rank() - 1);
     const integer out_held = y.dim(axis);
+    patience left(r);
     for (integer l = 0; l < x.extent(0, axis) * inner; ++l) {
       const integer outer = l / inner;
+      left.spend(32 * n);
       const double* const from = x.data + (outer * held * inner + l % inner) * parts;
       double* const to = y.data + (outer * out_held * inner + l % inner) * out_parts;
       const auto at = [&](integer i) {
@@ -166,7 +168,9 @@ class stft_op final : public plain_op {
     const integer parts = x.rank() == 3 ? x.dim(2) : 1;
     const integer frames = y.dim(1);
     const integer bins = y.dim(2);
+    patience left(r);
     for (integer f = 0; f < y.dim(0) * frames; ++f) {
+      left.spend(32 * frame);
       const double* const from = x.data + (f / frames * length + f % frames * step) * parts;
       for (integer i = 0; i < frame; ++i) {
         const double w = window.present() ? window.data[i] : 1;

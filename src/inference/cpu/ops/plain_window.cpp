@@ -95,6 +95,7 @@ void convolve(const plain_run& r, const plain_tensor& x, const plain_tensor& w, 
   const integer outs = w.dim(0);
   r.pool.parallel_for(
       static_cast<std::size_t>(x.dim(0) * outs), 1, [&](std::size_t begin, std::size_t end) {
+        patience left(r);
         for (auto plane = static_cast<integer>(begin); plane < static_cast<integer>(end); ++plane) {
           const integer n = plane / outs;
           const integer oc = plane % outs;
@@ -103,6 +104,7 @@ void convolve(const plain_run& r, const plain_tensor& x, const plain_tensor& w, 
           std::fill_n(out, out_plane, start(oc));
           point o{};
           for (integer i = 0; i < out_plane; ++i, next_index(p.out, o.data())) {
+            left.spend(taps * per_group);
             point k{};
             for (integer t = 0; t < taps; ++t, next_index(p.kernel, k.data())) {
               const integer at = p.offset(o, k);
@@ -224,6 +226,7 @@ class conv_transpose_op final : public plain_op {
     }
     r.pool.parallel_for(static_cast<std::size_t>(y.dim(0) * y.dim(1)), 1,
                         [&](std::size_t begin, std::size_t end) {
+                          patience left(r);
                           for (auto plane = static_cast<integer>(begin);
                                plane < static_cast<integer>(end); ++plane) {
                             const integer n = plane / y.dim(1);
@@ -234,6 +237,7 @@ class conv_transpose_op final : public plain_op {
                               const double* const kernel = w.data + (ic * outs + oc % outs) * taps;
                               point i{};
                               for (integer a = 0; a < in_plane; ++a, next_index(p.out, i.data())) {
+                                left.spend(taps);
                                 point k{};
                                 for (integer t = 0; t < taps; ++t, next_index(p.kernel, k.data())) {
                                   const integer at = p.offset(i, k);
@@ -259,9 +263,12 @@ void for_each_window(const plain_run& r, const window_nd& window, Each each) {
   const plain_tensor& y = r.out(0);
   const auto p = window.over(x.shape.subspan(2), y.shape.subspan(2));
   const integer out_plane = volume(p.out);
+  const integer taps = volume(p.kernel);
+  patience left(r);
   for (integer plane = 0; plane < x.dim(0) * x.dim(1); ++plane) {
     point o{};
     for (integer i = 0; i < out_plane; ++i, next_index(p.out, o.data())) {
+      left.spend(taps);
       each(plane, plane * out_plane + i, p, o);
     }
   }
@@ -462,7 +469,9 @@ class col2im_op final : public plain_op {
       throw error(errc::invalid_argument, "input 0", "its columns do not fit the image");
     }
     const integer plane = volume(image);
+    patience left(r);
     for (integer row = 0; row < x.dim(0) * x.dim(1); ++row) {
+      left.spend(x.dim(2));
       const integer taps = volume(block);
       point k{};
       integer rest = row % taps;
@@ -498,12 +507,14 @@ class deform_conv_op final : public plain_op {
     const integer out_plane = volume(p.out);
     const integer per_group = w.dim(1);
     const integer per_offset = x.dim(1) / offset_group_;
+    patience left(r);
     for (integer plane = 0; plane < y.dim(0) * y.dim(1); ++plane) {
       const integer n = plane / y.dim(1);
       const integer oc = plane % y.dim(1);
       const integer first = oc / (y.dim(1) / group_) * per_group;
       point o{};
       for (integer i = 0; i < out_plane; ++i, next_index(p.out, o.data())) {
+        left.spend(taps * per_group);
         double sum = r.in(3).present() ? r.in(3).data[oc] : 0.0;
         point k{};
         for (integer t = 0; t < taps; ++t, next_index(p.kernel, k.data())) {

@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstring>
 #include <fcntl.h>
+#include <malloc.h>
 #include <string>
 #include <unistd.h>
 #include <utility>
@@ -81,6 +82,7 @@ void list_missing(const graph& g, const device& on, std::string& list, std::size
       const auto* body = std::get_if<std::shared_ptr<const graph>>(&attribute);
       if (body != nullptr && *body != nullptr) list_missing(**body, on, list, count);
     }
+    if (n.custom) continue;
     const bool computed = on.supports(n) || has_operation(n);
     if (computed && find_shape_rule(n.domain, n.op_type) != nullptr) continue;
     if (++count <= most_named) {
@@ -100,7 +102,8 @@ void check_supported(const graph& g, const device& on) {
   if (count == 0) return;
   throw error(errc::unimplemented, "model.graph.node",
               "the device '" + on.name() + "' lacks " + std::to_string(count) +
-                  " of its operators: " + list);
+                  " of its operators: " + list +
+                  ". Operators of your own go into session_options.operators");
 }
 
 // What inference found out, in the words of the declaration where it has some.
@@ -184,7 +187,7 @@ struct session::impl {
                    std::span<const named_output> wanted, const run_options& run,
                    run_recorder* recorder) const;
   std::vector<item> run_staged(std::span<const item> given, const run_options& run,
-                               run_recorder* recorder) const;
+                               run_recorder* recorder, std::span<tensor* const> into = {}) const;
   void run_into(std::span<const named_input> given, std::span<const named_output> wanted,
                 const run_options& run, run_recorder* recorder) const;
   value_map run_values(const value_map& given, const run_options& run,
@@ -209,7 +212,8 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   auto state = std::make_unique<impl>();
   state->options = options;
   std::shared_ptr<device> on = make_device(options);
-  imported_model imported = import_model(parse_model(model), source);
+  imported_model imported =
+      import_model(parse_model(model), source, custom_operators(options.operators));
   if (source.file) source.file->seal();
   check_supported(imported.g, *on);
   infer_graph(imported.g);
@@ -226,7 +230,7 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   state->compiled = std::make_unique<const executable>(
       std::move(imported.g),
       compile_settings{std::move(on), options.memory_limit, options.cached_plans, options.optimize,
-                       options.log, options.on_graph});
+                       options.log, options.on_graph, options.weights});
   state->whole = state->compiled->whole();
   if (options.log.enabled(log_level::info)) {
     const auto took = std::chrono::steady_clock::now() - start;
@@ -396,6 +400,13 @@ const std::vector<value_info>& session::outputs() const noexcept { return impl_-
 const std::map<std::string, std::string>& session::metadata() const noexcept {
   return impl_->metadata;
 }
+void session::release_memory() const noexcept {
+  impl_->compiled->release_memory();
+#ifdef __GLIBC__
+  // What was freed in small pieces goes back to the system too.
+  ::malloc_trim(0);
+#endif
+}
 std::string session::dump_graph() const { return to_text(impl_->compiled->g()); }
 
 namespace {
@@ -450,9 +461,10 @@ void session::impl::run_planned(const plan& p, std::span<const named_input> give
 }
 
 std::vector<item> session::impl::run_staged(std::span<const item> given, const run_options& run,
-                                            run_recorder* recorder) const {
+                                            run_recorder* recorder,
+                                            std::span<tensor* const> into) const {
   return compiled->run(
-      given, {run.cancel, std::make_shared<memory_account>(options.memory_limit), recorder});
+      given, {run.cancel, std::make_shared<memory_account>(options.memory_limit), recorder}, into);
 }
 
 void session::impl::run_into(std::span<const named_input> given,
@@ -466,13 +478,15 @@ void session::impl::run_into(std::span<const named_input> given,
   check_only_tensors();
   std::vector<item> items;
   for (const tensor* t : check_tensors(given)) items.emplace_back(borrow(*t));
-  for (const named_output& one : wanted) output_index(one.name);
-  std::vector<item> made = run_staged(items, run, recorder);
+  std::vector<tensor*> into(outputs.size());
+  for (const named_output& one : wanted) into[output_index(one.name)] = &one.value;
+  std::vector<item> made = run_staged(items, run, recorder, into);
   for (const named_output& one : wanted) {
     shared_tensor result = std::move(made[output_index(one.name)].one);
     if (!result) {
       throw error(errc::invalid_argument, output_subject(one.name), "it holds no tensor");
     }
+    if (result.get() == &one.value) continue;
     if (one.value.type() == element_type::undefined) {
       one.value = take_out(std::move(result));
     } else {

@@ -8,7 +8,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -165,6 +167,75 @@ TEST(session, allocates_nothing_once_a_shape_is_known) {
   EXPECT_EQ(large_out.data<float>()[4], 6.0F);
 }
 
+TEST(session, reads_and_writes_memory_of_the_caller_without_allocating) {
+  const custom_operator twice{
+      .domain = "com.example", .name = "Twice", .compute = [](custom_run& run) {
+        std::ranges::transform(run.input(0).data<float>(), run.output(0).data<float>().begin(),
+                               [](float v) { return 2 * v; });
+      }};
+  const auto s = session::load(model_builder{}
+                                   .opset(1, "com.example")
+                                   .input("x", element_type::float32, {"n", 4})
+                                   .node("Twice", {"x"}, {"t"}, {}, "", "com.example")
+                                   .node("Relu", {"t"}, {"y"})
+                                   .output("y", element_type::float32, {"n", 4})
+                                   .bytes(),
+                               {.threads = 1, .operators = {twice}});
+  // One float behind a boundary of 64 bytes: aligned for its type and no more.
+  alignas(64) std::array<float, 32> in{}, out{};
+  std::iota(in.begin(), in.end(), -8.0F);
+  const std::span<const float> from(in.data() + 1, 16);
+  const std::span<float> to(out.data() + 1, 16);
+  const tensor x = tensor::view(from, {4, 4});
+  tensor y = tensor::view(to, {4, 4});
+  const std::vector<named_input> inputs{{"x", x}};
+  const std::vector<named_output> outputs{{"y", y}};
+  s.run_into(inputs, outputs);
+  EXPECT_EQ(out[16], 16.0F);
+  in[16] = 100;
+  allocations = 0;
+  counting = true;
+  for (int i = 0; i < 10; ++i) s.run_into(inputs, outputs);
+  counting = false;
+  EXPECT_EQ(allocations.load(), 0U);
+  EXPECT_EQ(out[16], 200.0F);
+  EXPECT_EQ(out[0], 0.0F);
+  EXPECT_EQ(out[17], 0.0F);
+
+  tensor constant = tensor::view(from, {4, 4});
+  EXPECT_THAT(caught([&] { s.run_into({{"x", x}}, {{"y", constant}}); }).message(),
+              HasSubstr("read-only"));
+  EXPECT_EQ(caught([&] { tensor::view(to, {4, 5}); }).code(), errc::invalid_argument);
+}
+
+TEST(session, writes_into_memory_of_the_caller_in_stages_too) {
+  const auto s = session::load(model_builder{}
+                                   .input("x", element_type::float32, {4})
+                                   .node("NonZero", {"x"}, {"where"})
+                                   .node("Add", {"x", "x"}, {"twice"})
+                                   .node("Identity", {"where"}, {"again"})
+                                   .output("where", element_type::int64, {1, "n"})
+                                   .output("twice", element_type::float32, {4})
+                                   .output("again", element_type::int64, {1, "n"})
+                                   .bytes());
+  const tensor x = tensor::copy<float>({0, 1, 0, 2}, {4});
+  std::array<float, 4> twice{};
+  std::array<std::int64_t, 2> where{}, again{};
+  tensor to_twice = tensor::view(std::span<float>(twice), {4});
+  tensor to_where = tensor::view(std::span<std::int64_t>(where), {1, 2});
+  tensor to_again = tensor::view(std::span<std::int64_t>(again), {1, 2});
+  tensor made;
+  s.run_into({{"x", x}}, {{"twice", to_twice}, {"where", to_where}, {"again", to_again}});
+  EXPECT_THAT(twice, ElementsAre(0, 2, 0, 4));
+  EXPECT_THAT(where, ElementsAre(1, 3));
+  EXPECT_THAT(again, ElementsAre(1, 3));
+  s.run_into({{"x", x}}, {{"twice", to_twice}, {"where", made}});
+  EXPECT_THAT(made.data<std::int64_t>(), ElementsAre(1, 3));
+  tensor small(element_type::float32, {3});
+  EXPECT_EQ(caught([&] { s.run_into({{"x", x}}, {{"twice", small}}); }).subject(),
+            "output 'twice'");
+}
+
 TEST(session, is_safe_from_several_threads) {
   const auto s = session::load(data_model(), {.threads = 2, .cached_plans = 2});
   std::atomic<int> wrong = 0;
@@ -208,6 +279,39 @@ TEST(session, lists_every_missing_operator) {
   EXPECT_THAT(e.message(), HasSubstr("NoSuchOp version 17 (node 'first')"));
   EXPECT_THAT(e.message(), HasSubstr("com.example.Fancy version 1 (node 'second')"));
   EXPECT_THAT(e.message(), HasSubstr("lacks 2"));
+}
+
+// Types and attributes that no kernel takes, found when the nodes are compiled.
+TEST(session, lists_every_node_that_cannot_be_computed) {
+  const auto model = model_builder{}
+                         .input("x", element_type::string, {2})
+                         .node("Sin", {"x"}, {"a"}, {}, "first")
+                         .node("Cos", {"x"}, {"b"}, {}, "second")
+                         .output("a", element_type::string, {2})
+                         .output("b", element_type::string, {2})
+                         .bytes();
+  const error e = caught([&] { session::load(model); });
+  EXPECT_EQ(e.code(), errc::unimplemented);
+  EXPECT_THAT(e.message(), HasSubstr("2 nodes cannot be computed"));
+  EXPECT_THAT(e.message(), HasSubstr("node 'first' (Sin): "));
+  EXPECT_THAT(e.message(), HasSubstr("node 'second' (Cos): "));
+}
+
+// Kernels that may take minutes within one node ask too.
+TEST(session, stops_within_one_long_node) {
+  const auto s =
+      session::load(model_builder{}
+                        .input("a", element_type::float32, {"i", "j"})
+                        .node("Einsum", {"a", "a", "a"}, {"y"}, {{"equation", "ij,kj,lj->ikl"}})
+                        .output("y", element_type::float32, {"i", "i", "i"})
+                        .bytes(),
+                    {.threads = 1});
+  const tensor a(element_type::float32, {256, 1024});  // 2^34 products
+  const auto start = std::chrono::steady_clock::now();
+  const error e = caught(
+      [&] { s.run({{"a", a}}, {.cancel = {{}, deadline::after(std::chrono::milliseconds(50))}}); });
+  EXPECT_EQ(e.code(), errc::deadline_exceeded);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
 TEST(session, keeps_to_its_memory_limit) {

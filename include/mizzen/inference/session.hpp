@@ -3,9 +3,11 @@
 
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
+#include <mizzen/inference/custom_operator.hpp>
 #include <mizzen/inference/profile.hpp>
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>
+#include <mizzen/inference/weight_cache.hpp>
 
 #include <chrono>
 #include <concepts>
@@ -79,6 +81,11 @@ struct session_options {
   // after each pass that changed it, by the name of the pass ("fold_constants"). The graphs of If,
   // Loop and Scan follow, each compiled on its own: "node 'gate' (If) then_branch: imported".
   std::function<void(std::string_view pass, const std::string& graph)> on_graph = {};
+  // Operators of the application, which the model may call; see custom_operator.hpp.
+  std::vector<custom_operator> operators = {};
+  // Weights are held once by all sessions that are given the same cache; see weight_cache.hpp.
+  // Null: the session holds its own.
+  std::shared_ptr<weight_cache> weights = {};
 };
 
 struct run_options {
@@ -166,6 +173,11 @@ class session {
   // As run(), for models whose inputs or outputs may be sequences or optionals. An optional input
   // may be left out.
   value_map run_values(const value_map& inputs, const run_options& options = {}) const;
+
+  // Gives back the memory that is kept for the next run: that of plans and the working memory of
+  // runs. The weights stay. The next run plans again and takes its memory anew. May be called while
+  // runs are under way, which keep what they use until they end.
+  void release_memory() const noexcept;
 
   // What is executed, as text for people: one line per node after the passes. Format unspecified.
   std::string dump_graph() const;

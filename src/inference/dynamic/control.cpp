@@ -43,6 +43,8 @@ class body {
     return std::find(captures_.begin(), captures_.end(), node_input) != captures_.end();
   }
 
+  void release_memory() const noexcept { executable_->release_memory(); }
+
   // The body's outputs; the formal inputs are consumed.
   std::vector<item> run(std::vector<item> formal, const operation_context& context) const {
     for (const std::size_t k : captures_) formal.push_back(context.inputs[k]);
@@ -113,6 +115,10 @@ class if_operation final : public operation {
   bool reads_input(std::size_t i) const override {
     return i == 0 || then_.captures(i) || else_.captures(i);
   }
+  void release_memory() const noexcept override {
+    then_.release_memory();
+    else_.release_memory();
+  }
 
   void run(const operation_context& c, std::span<item> outputs) const override {
     auto made = (truth(c.one(0)) ? then_ : else_).run({}, c);
@@ -131,6 +137,7 @@ class loop_operation final : public operation {
   }
 
   bool reads_input(std::size_t i) const override { return i < own_inputs_ || body_.captures(i); }
+  void release_memory() const noexcept override { body_.release_memory(); }
 
   void run(const operation_context& c, std::span<item> outputs) const override {
     const tensor* trips = own_inputs_ > 0 ? c.optional_one(0) : nullptr;
@@ -185,6 +192,7 @@ class scan_operation final : public operation {
         own_inputs_(c.about.n.operator_inputs()) {}
 
   bool reads_input(std::size_t i) const override { return i < own_inputs_ || body_.captures(i); }
+  void release_memory() const noexcept override { body_.release_memory(); }
 
   void run(const operation_context& c, std::span<item> outputs) const override {
     std::vector<shared_tensor> given;
@@ -307,6 +315,7 @@ class map_operation final : public operation {
         own_inputs_(c.about.n.operator_inputs()) {}
 
   bool reads_input(std::size_t i) const override { return i < own_inputs_ || body_.captures(i); }
+  void release_memory() const noexcept override { body_.release_memory(); }
 
   void run(const operation_context& c, std::span<item> outputs) const override {
     const std::size_t count = c.many(0).size();

@@ -1,6 +1,9 @@
 #include "inference/dynamic/operation.hpp"
 
+#include "inference/dynamic/custom.hpp"
 #include "inference/dynamic/operations.hpp"
+
+#include <mizzen/inference/custom_operator.hpp>
 
 #include <algorithm>
 #include <string>
@@ -70,16 +73,18 @@ bool has_operation(const node& n) { return find(n) != nullptr; }
 
 bool runs_as_operation(const node& n, const graph& g) {
   if (has_strings(n, g)) return true;
+  if (n.custom) return n.custom->data_dependent;
   return find(n) != nullptr && (!also_a_kernel(n) || has_other_kinds(n, g));
 }
 
 bool may_fold(const node& n, const graph& g) {
-  return !has_other_kinds(n, g) && !has_strings(n, g) && n.captured == 0 &&
+  return !n.custom && !has_other_kinds(n, g) && !has_strings(n, g) && n.captured == 0 &&
          (n.op_type == "NonZero" || n.op_type == "Compress" || n.op_type == "Unique");
 }
 
 std::unique_ptr<operation> compile_operation(const operation_compile_context& context) {
   const compile_context& c = context.about;
+  if (c.n.custom) return compile_custom_operation(context);
   try {
     const compile_operation_function compile = find(c.n);
     if (compile != nullptr) {

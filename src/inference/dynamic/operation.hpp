@@ -7,6 +7,7 @@
 
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
+#include <mizzen/inference/weight_cache.hpp>
 
 #include <cstddef>
 #include <functional>
@@ -27,6 +28,7 @@ struct compile_settings {
   bool optimize = true;
   logger log = {};
   std::function<void(std::string_view, const std::string&)> on_graph = {};
+  std::shared_ptr<weight_cache> weights = {};  // null: not shared with other sessions
 };
 
 // What one run is made with; handed down into subgraphs.
@@ -65,6 +67,9 @@ class operation {
 
   // False if run() never looks at this input.
   virtual bool reads_input(std::size_t /*input*/) const { return true; }
+
+  // Gives back the memory kept for the next run; see session::release_memory().
+  virtual void release_memory() const noexcept {}
 };
 
 struct operation_compile_context {

@@ -87,10 +87,6 @@ bool means_the_same_below_7(std::string_view op_type) {
   return names.contains(op_type);
 }
 
-std::string domain_of(std::string_view domain) {
-  return domain == "ai.onnx" ? "" : std::string(domain);
-}
-
 using opset_map = std::map<std::string, std::int64_t, std::less<>>;
 
 opset_map opsets_of(const opset_list& list) {
@@ -133,7 +129,8 @@ std::string at(const scope& s, std::string_view list, std::size_t index) {
 
 class importer {
  public:
-  importer(const model_proto& model, tensor_source& source) : model_(model), source_(source) {}
+  importer(const model_proto& model, tensor_source& source, const custom_operators& custom)
+      : model_(model), source_(source), custom_(custom) {}
 
   imported_model run() {
     const graph_proto& proto = *model_.graph;
@@ -389,15 +386,18 @@ class importer {
     for (std::size_t k = 0; k < proto.attributes.size(); ++k) {
       add_attribute(s, n, proto.attributes[k], subject + ".attribute[" + std::to_string(k) + "]");
     }
-    const auto function = functions_.find(key_of(proto.domain, proto.op_type, proto.overload));
-    if (function != functions_.end()) return expand(s, *function->second, proto, n, subject);
     const opset_map& opsets = s.within != nullptr ? s.within->opsets : opsets_;
     const auto opset = opsets.find(n.domain);
+    if (opset != opsets.end()) n.custom = custom_.find(n.domain, n.op_type, opset->second);
+    const auto function = functions_.find(key_of(proto.domain, proto.op_type, proto.overload));
+    if (function != functions_.end() && !n.custom) {
+      return expand(s, *function->second, proto, n, subject);
+    }
     if (opset == opsets.end()) {
       invalid(subject + ".domain", "no opset_import for the domain '" + n.domain + "'");
     }
     n.opset = opset->second;
-    if (n.domain.empty() && n.opset < 7 && !means_the_same_below_7(n.op_type)) {
+    if (n.domain.empty() && n.opset < 7 && !n.custom && !means_the_same_below_7(n.op_type)) {
       throw error(errc::unimplemented, subject,
                   n.op_type + " of operator set " + std::to_string(n.opset) +
                       "; from 7 on it is supported");
@@ -548,6 +548,7 @@ class importer {
 
   const model_proto& model_;
   tensor_source& source_;
+  const custom_operators& custom_;
   imported_model out_;
   opset_map opsets_;
   std::unordered_map<std::string, const function_proto*> functions_;  // by key_of
@@ -560,8 +561,9 @@ class importer {
 
 }  // namespace
 
-imported_model import_model(const model_proto& model, tensor_source& source) {
-  return importer(model, source).run();
+imported_model import_model(const model_proto& model, tensor_source& source,
+                            const custom_operators& custom) {
+  return importer(model, source, custom).run();
 }
 
 }  // namespace mizzen::inference::detail

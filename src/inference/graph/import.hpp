@@ -1,6 +1,7 @@
 // From an ONNX model to the graph.
 #pragma once
 
+#include "inference/graph/custom.hpp"
 #include "inference/graph/ir.hpp"
 #include "inference/onnx/model.hpp"
 #include "inference/onnx/tensor_data.hpp"
@@ -28,6 +29,7 @@ inline constexpr std::int64_t max_opset = 28;
 // initializer of its name is that constant. Calls of the model's own functions are replaced by
 // their bodies. What a subgraph uses of the graph around it becomes an input of both the subgraph
 // and its node (graph::captures). Throws error naming the field of the model.
-imported_model import_model(const model_proto& model, tensor_source& source);
+imported_model import_model(const model_proto& model, tensor_source& source,
+                            const custom_operators& custom);
 
 }  // namespace mizzen::inference::detail

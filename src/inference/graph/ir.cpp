@@ -123,6 +123,12 @@ std::string describe(const node& n) {
   return n.name.empty() ? "node (" + op + ")" : "node '" + n.name + "' (" + op + ")";
 }
 
+error named(const node& n, const error& e) {
+  const std::string subject = describe(n);
+  if (e.subject() == subject) return e;
+  return {e.code(), subject, e.subject() + ": " + e.message(), e.cause()};
+}
+
 value_id graph::add_value(value v) {
   values.push_back(std::move(v));
   return static_cast<value_id>(values.size() - 1);

@@ -14,6 +14,10 @@
 #include <variant>
 #include <vector>
 
+namespace mizzen::inference {
+struct custom_operator;
+}  // namespace mizzen::inference
+
 namespace mizzen::inference::detail {
 
 struct graph;
@@ -114,6 +118,8 @@ struct node {
   std::vector<post_op> post_ops;
   // How many of the inputs, at the end, are there only because subgraphs of the node use them.
   std::size_t captured = 0;
+  // Where the operator is the application's own; see custom_operator.hpp.
+  std::shared_ptr<const custom_operator> custom;
 
   // Number of inputs of the operator itself: captured ones and those of binary post-ops come after.
   std::size_t operator_inputs() const noexcept;
@@ -121,6 +127,9 @@ struct node {
 
 // "node 'conv1' (Conv)": the subject of errors about a node.
 std::string describe(const node& n);
+
+// The error of something within a node, with the node as its subject.
+error named(const node& n, const error& e);
 
 // Nodes are in topological order. Values are never removed, only orphaned; ids stay valid.
 struct graph {

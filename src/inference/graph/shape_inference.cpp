@@ -1,6 +1,7 @@
 #include "inference/graph/shape_inference.hpp"
 
 #include "inference/graph/channels_last.hpp"
+#include "inference/graph/custom.hpp"
 #include "inference/graph/shape_rules.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -192,7 +193,8 @@ void with_channels_second(std::span<const inferred> in, std::span<inferred> out,
 
 std::vector<std::size_t> infer_node(const node& n, std::span<const inferred> in,
                                     std::span<inferred> out) {
-  const shape_rule* rule = find_shape_rule(n.domain, n.op_type);
+  const shape_rule own = n.custom ? custom_rule(*n.custom) : shape_rule{};
+  const shape_rule* rule = n.custom ? &own : find_shape_rule(n.domain, n.op_type);
   if (rule == nullptr) throw error(errc::unimplemented, describe(n), "operator not supported");
   const std::size_t own_inputs = n.operator_inputs();
   infer_context context(n, in, out);

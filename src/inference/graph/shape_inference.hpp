@@ -60,6 +60,9 @@ class infer_context {
   // All inputs, also those that only subgraphs use.
   std::span<const inferred> every_input() const noexcept { return every_; }
   std::size_t output_count() const noexcept { return out_.size(); }
+  // As set so far.
+  element_type output_type(std::size_t i) const noexcept { return out_[i].type; }
+  const std::optional<dims>& output_shape(std::size_t i) const noexcept { return out_[i].shape; }
   // The elements of a known int32 or int64 input of at most one dimension.
   std::optional<std::vector<std::int64_t>> ints(std::size_t i) const;
   std::optional<std::int64_t> scalar(std::size_t i) const;

@@ -33,7 +33,7 @@ bool fold_operation(graph& g, const node& n, pass_context& context) {
     op->run({in, {never_cancelled, account}}, out);
   } catch (const error& e) {
     if (e.code() == errc::resource_exhausted) return false;
-    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+    throw named(n, e);
   }
   for (std::size_t k = 0; k < out.size(); ++k) {
     if (n.outputs[k] == no_value) continue;
@@ -56,7 +56,7 @@ bool fold_constants(graph& g, pass_context& context) {
     const bool all_constant = std::all_of(n.inputs.begin(), n.inputs.end(), [&](value_id v) {
       return v == no_value || g.values[v].constant;
     });
-    if (!all_constant && !is_shape_query(g, n)) continue;
+    if (n.custom || (!all_constant && !is_shape_query(g, n))) continue;
     if (!context.fold_dequantised && n.op_type == "DequantizeLinear") continue;
     if (runs_as_operation(n, g)) {
       dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context);

@@ -11,7 +11,8 @@ constexpr std::size_t never = std::numeric_limits<std::size_t>::max();
 
 // An input that a shape follows from may have this many elements to be pinned …
 constexpr std::size_t most_pinned_elements = 64;
-// … or this many where it is itself the shape, the axes, the lengths of a node.
+// … or this many where it is itself the shape, the axes, the lengths of a node: no value of
+// max_rank dimensions needs as many, and each run compares them.
 constexpr std::size_t most_pinned_operand = 4096;
 // Nodes between them: what takes more to compute belongs to a run.
 constexpr std::size_t most_nodes_behind = 32;
@@ -197,6 +198,16 @@ std::shared_ptr<const executable::step_list> executable::steps() const {
   return steps_;
 }
 
+void executable::release_memory() const noexcept {
+  if (whole_) whole_->release_memory();
+  for (const step& s : *steps()) {
+    if (s.planned) s.planned->release_memory();
+  }
+  for (const auto& operation : program_.operations) {
+    if (operation) operation->release_memory();
+  }
+}
+
 // Of operations, whose shapes are those of the graph: a run may make others each time.
 std::shared_ptr<const label_list> executable::labels() const {
   const std::lock_guard lock(mutex_);
@@ -210,101 +221,114 @@ std::shared_ptr<const label_list> executable::labels() const {
   return labels_;
 }
 
-std::vector<item> executable::run(std::span<const item> inputs, const run_state& state) const {
+std::shared_ptr<tensor> executable::frame::target(value_id v, element_type type,
+                                                  const shape_type& shape,
+                                                  const run_state& state) const {
+  tensor* const given = into.empty() ? nullptr : into[v];
+  const bool fits = given != nullptr && given->type() == type && given->shape() == shape;
+  if (fits && !given->read_only()) return {std::shared_ptr<void>(), given};
+  return state.make(type, shape);
+}
+
+std::vector<item> executable::run(std::span<const item> inputs, const run_state& state,
+                                  std::span<tensor* const> into) const {
   const auto& g = program_.g;
-  std::vector<item> frame(g.values.size());
-  for (std::size_t i = 0; i < g.inputs.size(); ++i) frame[g.inputs[i]] = inputs[i];
+  frame f;
+  f.values.resize(g.values.size());
+  for (std::size_t i = 0; i < g.inputs.size(); ++i) f.values[g.inputs[i]] = inputs[i];
+  if (!into.empty()) {
+    f.into.resize(g.values.size());
+    for (std::size_t i = 0; i < into.size(); ++i) f.into[g.outputs[i]] = into[i];
+  }
   const auto list = steps();
   const auto end_step = [&](const step& s) {
-    for (const value_id v : s.dead) frame[v] = {};
+    for (const value_id v : s.dead) f.values[v] = {};
   };
   for (const step& s : *list) {
     state.cancel.check("run of the model");
     if (s.planned) {
-      run_stage(s.planned, frame, state);
+      run_stage(s.planned, f, state);
     } else {
-      run_operation(s.node, frame, state);
+      run_operation(s.node, f, state);
     }
     end_step(s);
   }
   std::vector<item> outputs;
   outputs.reserve(g.outputs.size());
   for (const value_id v : g.outputs) {
-    outputs.push_back(frame[v].empty() ? constants_[v] : frame[v]);
+    outputs.push_back(f.values[v].empty() ? constants_[v] : f.values[v]);
   }
   return outputs;
 }
 
-void executable::run_stage(std::shared_ptr<const stage> s, std::vector<item>& frame,
-                           const run_state& state) const {
+void executable::run_stage(std::shared_ptr<const stage> s, frame& f, const run_state& state) const {
   std::shared_ptr<const stage> rest;
-  while (!run_planned(*s, frame, state, rest)) {
+  while (!run_planned(*s, f, state, rest)) {
     state.cancel.check("run of the model");
     s = std::move(rest);
   }
 }
 
-bool executable::run_planned(const stage& s, std::vector<item>& frame, const run_state& state,
-                             std::shared_ptr<const stage>& rest) const {
-  const auto& g = program_.g;
-  const program_part& part = s.part();
+std::vector<const tensor*> executable::tensors_for(const program_part& part, const frame& f) const {
   std::vector<const tensor*> inputs;
   inputs.reserve(part.inputs.size());
   for (const value_id v : part.inputs) {
-    const tensor* t = frame[v].one.get();
-    if (t == nullptr) {
-      throw error(errc::invalid_argument, "value '" + g.values[v].name + "'", "it holds no tensor");
-    }
-    if (t->rank() > max_rank) {
-      throw error(errc::unimplemented, "value '" + g.values[v].name + "'", "too many dimensions");
-    }
+    const tensor* t = f.values[v].one.get();
+    const std::string subject = "value '" + program_.g.values[v].name + "'";
+    if (t == nullptr) throw error(errc::invalid_argument, subject, "it holds no tensor");
+    if (t->rank() > max_rank) throw error(errc::unimplemented, subject, "too many dimensions");
     inputs.push_back(t);
   }
-  std::shared_ptr<const plan> p = s.find([&](std::size_t i) { return inputs[i]; });
+  return inputs;
+}
+
+bool executable::run_planned(const stage& s, frame& f, const run_state& state,
+                             std::shared_ptr<const stage>& rest) const {
+  const program_part& part = s.part();
+  const auto input = [&](std::size_t i) { return f.values[part.inputs[i]].one.get(); };
+  std::shared_ptr<const plan> p = s.find(input);
   if (!p) {
     try {
-      p = s.make(inputs);
+      p = s.make(tensors_for(part, f));
     } catch (const data_dependent_shape& e) {
       if (e.node() == part.first) throw;
       const auto [before, after] = split(s, e.node());
       rest = after.planned;
       std::shared_ptr<const stage> none;
       // What comes before the node was planned to there just now, and so it is again.
-      if (!run_planned(*before.planned, frame, state, none)) run_stage(none, frame, state);
+      if (!run_planned(*before.planned, f, state, none)) run_stage(none, f, state);
       return false;
     }
   }
-  std::vector<std::shared_ptr<tensor>> made;
-  made.reserve(part.outputs.size());
-  for (std::size_t i = 0; i < part.outputs.size(); ++i) {
-    made.push_back(state.make(p->output_type(i), p->output_shape(i)));
-  }
   const borrowed_workspace w(*p);
-  std::copy(inputs.begin(), inputs.end(), w->inputs.begin());
-  for (std::size_t i = 0; i < made.size(); ++i) w->outputs[i] = made[i].get();
+  for (std::size_t i = 0; i < part.inputs.size(); ++i) w->inputs[i] = input(i);
+  for (std::size_t i = 0; i < part.outputs.size(); ++i) {
+    const value_id v = part.outputs[i];
+    const std::shared_ptr<tensor> made = f.target(v, p->output_type(i), p->output_shape(i), state);
+    w->outputs[i] = made.get();
+    f.values[v].one = made;
+  }
   p->run(*w, state.cancel, state.recorder);
-  for (std::size_t i = 0; i < made.size(); ++i) frame[part.outputs[i]] = shared_tensor(made[i]);
   return true;
 }
 
-void executable::run_operation(std::size_t at, std::vector<item>& frame,
-                               const run_state& state) const {
+void executable::run_operation(std::size_t at, frame& f, const run_state& state) const {
   const node& n = program_.g.nodes[at];
   std::vector<item> inputs(n.inputs.size());
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const value_id v = n.inputs[i];
-    if (v != no_value) inputs[i] = constants_[v].empty() ? frame[v] : constants_[v];
+    if (v != no_value) inputs[i] = constants_[v].empty() ? f.values[v] : constants_[v];
   }
   std::vector<item> outputs(n.outputs.size());
   if (state.recorder != nullptr) state.recorder->begin(&state.recorder->keep(labels())[at]);
   try {
     program_.operations[at]->run({inputs, state}, outputs);
   } catch (const error& e) {
-    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+    throw named(n, e);
   }
   if (state.recorder != nullptr) state.recorder->end();
   for (std::size_t i = 0; i < outputs.size(); ++i) {
-    if (n.outputs[i] != no_value) frame[n.outputs[i]] = std::move(outputs[i]);
+    if (n.outputs[i] != no_value) f.values[n.outputs[i]] = std::move(outputs[i]);
   }
 }
 

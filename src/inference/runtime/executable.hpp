@@ -46,6 +46,12 @@ class stage {
   // where that does not help: the stage must then end before that node.
   std::shared_ptr<const plan> make(std::span<const tensor* const> inputs) const;
 
+  // Forgets the plans; runs under way keep theirs.
+  void release_memory() const noexcept {
+    const std::lock_guard lock(mutex_);
+    plans_.clear();
+  }
+
  private:
   template <class Input>
   bool fits(const plan& p, Input&& input) const {
@@ -109,8 +115,13 @@ class executable {
   const stage* whole() const noexcept { return whole_.get(); }
 
   // The outputs of the graph, from its inputs. Throws what kernels and operations throw, and
-  // cancelled / deadline_exceeded.
-  std::vector<item> run(std::span<const item> inputs, const run_state& state) const;
+  // cancelled / deadline_exceeded. An output that a plan makes is put into the tensor given for it
+  // in `into` (as graph::outputs; null: none), if it has the type and shape, and is then that one.
+  std::vector<item> run(std::span<const item> inputs, const run_state& state,
+                        std::span<tensor* const> into = {}) const;
+
+  // Gives back what is kept for the next run, in subgraphs too.
+  void release_memory() const noexcept;
 
  private:
   struct step {
@@ -119,15 +130,23 @@ class executable {
     std::vector<value_id> dead;  // values that nothing after it needs
   };
   using step_list = std::vector<step>;
+  struct frame {
+    std::vector<item> values;   // by value
+    std::vector<tensor*> into;  // by value; empty where nothing is given
+
+    // The tensor that a plan writes the value into.
+    std::shared_ptr<tensor> target(value_id v, element_type type, const shape_type& shape,
+                                   const run_state& state) const;
+  };
 
   step planned_step(std::size_t first, std::size_t last) const;
   std::vector<value_id> dead_after(std::size_t first, std::size_t last) const;
-  void run_stage(std::shared_ptr<const stage> s, std::vector<item>& frame,
-                 const run_state& state) const;
+  void run_stage(std::shared_ptr<const stage> s, frame& f, const run_state& state) const;
+  std::vector<const tensor*> tensors_for(const program_part& part, const frame& f) const;
   // False if the stage had to be split: then only what comes before rest is done.
-  bool run_planned(const stage& s, std::vector<item>& frame, const run_state& state,
+  bool run_planned(const stage& s, frame& f, const run_state& state,
                    std::shared_ptr<const stage>& rest) const;
-  void run_operation(std::size_t node, std::vector<item>& frame, const run_state& state) const;
+  void run_operation(std::size_t node, frame& f, const run_state& state) const;
   std::pair<step, step> split(const stage& s, std::size_t before) const;
   std::shared_ptr<const step_list> steps() const;
   std::shared_ptr<const label_list> labels() const;

@@ -89,9 +89,33 @@ class plan::builder {
         }
         out_.shapes_[v] = *made[k].shape;
       }
+      if (n.custom) {
+        check_told(n, made);
+        continue;
+      }
       if ((all_known || depends_on_shape_only(n)) && output_bytes(made) <= max_evaluated_bytes) {
         compute(i, made);
       }
+    }
+  }
+
+  // A shape function may take what was unknown at load for a number: what was compiled since relied
+  // on what it said.
+  void check_told(const node& n, const std::vector<inferred>& made) const {
+    for (std::size_t k = 0; k < n.outputs.size(); ++k) {
+      if (n.outputs[k] == no_value) continue;
+      const value& told = g_.values[n.outputs[k]];
+      bool same = told.type == made[k].type;
+      same = same && (!told.shape || told.shape->size() == made[k].shape->size());
+      for (std::size_t i = 0; same && told.shape && i < told.shape->size(); ++i) {
+        same = (*told.shape)[i] < 0 || (*told.shape)[i] == (*made[k].shape)[i];
+      }
+      if (same) continue;
+      throw error(errc::invalid_argument, describe(n),
+                  "its shape function told " + type_text(g_, n.outputs[k]) +
+                      " when the model was loaded, and now " +
+                      std::string(to_string(made[k].type)) + to_string(*made[k].shape) +
+                      ": what follows from an unknown dimension (-1) must be -1");
     }
   }
 
@@ -379,9 +403,10 @@ void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder)
       program_.kernels[s.node]->run({slots.subspan(s.first_slot, s.inputs),
                                      slots.subspan(s.first_slot + s.inputs, s.outputs),
                                      {scratch, s.scratch_bytes},
-                                     program_.on->pool()});
+                                     program_.on->pool(),
+                                     &cancel});
     } catch (const error& e) {
-      throw error(e.code(), describe(program_.g.nodes[s.node]), e.subject() + ": " + e.message());
+      throw named(program_.g.nodes[s.node], e);
     }
     if (recorder != nullptr) recorder->end();
   }

@@ -1,11 +1,47 @@
 #include "inference/runtime/program.hpp"
 
+#include "inference/dynamic/custom.hpp"
+#include "inference/runtime/shared_weights.hpp"
+
 #include <mizzen/core/checked.hpp>
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <string>
+#include <utility>
 
 namespace mizzen::inference::detail {
+namespace {
+
+// The nodes that cannot be compiled: told at once, not one by one as they are mended.
+class refusals {
+ public:
+  // Throws it again unless it is of the kind that is collected.
+  void add(const error& e) {
+    if (e.code() != errc::unimplemented) throw error(e);
+    if (!first_) first_ = e;
+    if (++count_ <= most_named) {
+      list_ += (list_.empty() ? "" : "; ") + e.subject() + ": " + e.message();
+    }
+  }
+
+  void check() const {
+    if (count_ == 0) return;
+    if (count_ == 1) throw error(*first_);
+    throw error(errc::unimplemented, "model.graph.node",
+                std::to_string(count_) + " nodes cannot be computed: " + list_ +
+                    (count_ > most_named ? " and more" : ""));
+  }
+
+ private:
+  static constexpr std::size_t most_named = 50;
+  std::optional<error> first_;
+  std::size_t count_ = 0;
+  std::string list_;
+};
+
+}  // namespace
 
 program compile_program(graph g, const compile_settings& settings) {
   program p{std::move(g), settings.on, {}, {}};
@@ -24,13 +60,22 @@ program compile_program(graph g, const compile_settings& settings) {
   for (std::size_t i = 0; i < p.g.values.size(); ++i) {
     if (users[i] == 0 && !read[i]) p.g.values[i].constant.reset();
   }
+  const shared_weights weights(settings.weights);
+  refusals refused;
   for (std::size_t i = 0; i < p.g.nodes.size(); ++i) {
     const node& n = p.g.nodes[i];
     const compile_context about{n, p.g, p.on->threads()};
-    if (runs_as_operation(n, p.g)) {
-      p.operations[i] = compile_operation({about, settings});
-    } else {
-      p.kernels[i] = p.on->compile(about);
+    try {
+      if (runs_as_operation(n, p.g)) {
+        p.operations[i] = compile_operation({about, settings});
+      } else if (n.custom) {
+        p.kernels[i] = compile_custom(about);
+      } else {
+        p.kernels[i] = weights.kernel_for(about, [&] { return p.on->compile(about); });
+      }
+    } catch (const error& e) {
+      refused.add(e);
+      continue;
     }
     for (std::size_t k = 0; k < n.inputs.size(); ++k) {
       if (n.inputs[k] == no_value) continue;
@@ -42,6 +87,8 @@ program compile_program(graph g, const compile_settings& settings) {
       if (v != no_value && --users[v] == 0 && !read[v]) p.g.values[v].constant.reset();
     }
   }
+  refused.check();
+  for (value& v : p.g.values) v.constant = weights.constant(std::move(v.constant));
   return p;
 }
 
@@ -80,7 +127,7 @@ std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const val
   try {
     k.run({inputs, out, scratch.mutable_bytes(), on.pool()});
   } catch (const error& e) {
-    throw error(e.code(), describe(n), e.subject() + ": " + e.message());
+    throw named(n, e);
   }
   return results;
 }

@@ -16,7 +16,7 @@ struct program {
   graph g;
   std::shared_ptr<device> on;
   // Parallel to graph::nodes: each has one or the other.
-  std::vector<std::unique_ptr<kernel>> kernels;
+  std::vector<std::shared_ptr<const kernel>> kernels;
   std::vector<std::unique_ptr<operation>> operations;
 };
 

@@ -13,7 +13,7 @@ import models
 import numpy as np
 import onnxruntime
 import pytest
-from mizzen.inference import Profile, Session
+from mizzen.inference import Profile, Session, WeightCache
 from onnx import TensorProto
 
 PIXELS = np.random.default_rng(1).normal(size=(5, 16)).astype(np.float32)
@@ -59,6 +59,58 @@ def test_loads_from_a_path_and_from_buffers(session, tmp_path):
     path.write_bytes(models.classifier())
     for model in (path, str(path), bytearray(models.classifier()), memoryview(models.classifier())):
         np.testing.assert_array_equal(Session(model).run({"pixels": PIXELS})["scores"], expected)
+
+
+def test_writes_into_given_arrays(session):
+    expected = session.run({"pixels": PIXELS})
+    scores = np.empty_like(expected["scores"])
+    for pixels in (PIXELS + 1, PIXELS):
+        outputs = session.run({"pixels": pixels}, {"scores": scores})
+        assert list(outputs) == ["scores"] and outputs["scores"] is scores
+    np.testing.assert_array_equal(scores, expected["scores"])
+    row = np.empty((2, *scores.shape), np.float32)[1]
+    session.run({"pixels": PIXELS}, outputs={"scores": row})
+    np.testing.assert_array_equal(row, expected["scores"])
+
+
+@pytest.mark.parametrize("target, message", [
+    (np.empty((5, 3), np.float32), "the model makes float32"),
+    (np.empty((5, 10), np.float64), "the model makes float32"),
+    (np.empty((10, 5), np.float32).T, "contiguous"),
+    (np.broadcast_to(np.float32(0), (5, 10)), "contiguous"),
+    (np.empty((5, 10), object), "cannot write into an array of object"),
+    ([1, 2], "NumPy arrays only"),
+])
+def test_refuses_arrays_that_do_not_fit(session, target, message):
+    with pytest.raises(mizzen.Error, match=message) as caught:
+        session.run({"pixels": PIXELS}, {"scores": target})
+    assert "scores" in caught.value.subject
+    read_only = np.empty((5, 10), np.float32)
+    read_only.flags.writeable = False
+    with pytest.raises(mizzen.Error, match="read-only"):
+        session.run({"pixels": PIXELS}, {"scores": read_only})
+
+
+def test_takes_dlpack(session):
+    class Capsule:
+        def __dlpack__(self, **options):
+            return PIXELS.__dlpack__(**options)
+
+        def __dlpack_device__(self):
+            return PIXELS.__dlpack_device__()
+
+    outputs = session.run({"pixels": Capsule()})
+    np.testing.assert_array_equal(outputs["scores"], session.run({"pixels": PIXELS})["scores"])
+
+
+def test_shares_weights_and_releases_memory():
+    weights = WeightCache()
+    sessions = [Session(models.classifier(hidden=256), weights=weights) for _ in range(2)]
+    first, second = (each.run({"pixels": PIXELS})["scores"] for each in sessions)
+    np.testing.assert_array_equal(first, second)
+    assert weights.hits == len(weights) > 0
+    sessions[0].release_memory()
+    np.testing.assert_array_equal(sessions[0].run({"pixels": PIXELS})["scores"], first)
 
 
 def test_gives_only_the_outputs_asked_for(session):

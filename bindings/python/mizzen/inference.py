@@ -10,13 +10,20 @@ Where the time goes:
     print(profile)                                # per operator and per node
     profile.write_trace("trace.json")             # for ui.perfetto.dev
 
+Into arrays of your own, run after run without an allocation of the engine:
+
+    scores = np.empty((1, 10), np.float32)
+    session.run({"pixels": pixels}, {"scores": scores})
+
 Arrays go in without a copy where they are contiguous, and come out without one. Anything that NumPy
-can view (a torch tensor on the CPU) may go in; lists take the type that the model declares. run()
+can view (a torch tensor on the CPU, anything with DLPack) may go in; lists take the type that the model declares. run()
 releases the GIL, and may be called from several threads at once. Errors are mizzen.Error.
 """
-from ._mizzen.inference import DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo, devices
+from ._mizzen.inference import (DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo, WeightCache,
+                                devices)
 
-for _class in (DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo):
+for _class in (DeviceInfo, NodeTime, OperatorTime, Profile, Session, ValueInfo, WeightCache):
     _class.__module__ = __name__
 
-__all__ = ["DeviceInfo", "NodeTime", "OperatorTime", "Profile", "Session", "ValueInfo", "devices"]
+__all__ = ["DeviceInfo", "NodeTime", "OperatorTime", "Profile", "Session", "ValueInfo",
+           "WeightCache", "devices"]

@@ -29,6 +29,10 @@ struct input_tensor {
 input_tensor to_tensor(const py::handle& object, inference::element_type expected,
                        std::string_view subject);
 
+// A view on the array's memory for a run to write into. Throws error(invalid_argument) naming what
+// keeps it from that: no array, not contiguous, read-only, a type that tensors hold otherwise.
+tensor to_target(const py::handle& object, std::string_view subject);
+
 // A NumPy array that takes over the tensor's memory; strings become an array of objects (str). The
 // types that NumPy lacks (bfloat16, float8) come from the package ml_dtypes; without it, and for
 // packed types, error(unimplemented).

@@ -28,12 +28,14 @@ using inference::value_info;
 
 session load(const py::object& model, const std::string& device, unsigned threads,
              std::optional<std::size_t> memory_limit, bool optimize,
-             std::function<void(std::string_view, const std::string&)> on_graph) {
+             std::function<void(std::string_view, const std::string&)> on_graph,
+             std::shared_ptr<inference::weight_cache> weights) {
   inference::session_options options;
   options.device = device;
   options.threads = threads;
   options.optimize = optimize;
   options.on_graph = std::move(on_graph);
+  options.weights = std::move(weights);
   if (memory_limit) options.memory_limit = *memory_limit;
   if (PyObject_CheckBuffer(model.ptr()) != 0) {
     Py_buffer view;
@@ -142,11 +144,28 @@ py::dict run_values(const session& self, const py::dict& inputs,
   return answer;
 }
 
-py::dict run(const session& self, const py::dict& inputs,
-             const std::optional<std::vector<std::string>>& wanted, inference::profile* profile) {
+// outputs: None for all, names, or {name: array to write into}.
+py::dict run(const session& self, const py::dict& inputs, const py::object& outputs,
+             inference::profile* profile) {
   inference::run_options options;
   options.profile = profile;
-  if (!only_tensors(self)) return run_values(self, inputs, wanted, options);
+  std::optional<std::vector<std::string>> wanted;
+  const bool given = py::isinstance<py::dict>(outputs);
+  if (given) {
+    wanted.emplace();
+    for (const auto& [key, array] : outputs.cast<py::dict>()) {
+      wanted->push_back(key.cast<std::string>());
+    }
+  } else if (!outputs.is_none()) {
+    wanted = outputs.cast<std::vector<std::string>>();
+  }
+  if (!only_tensors(self)) {
+    if (given) {
+      throw error(errc::failed_precondition, "outputs",
+                  "a model with sequences or optionals makes its outputs: give names");
+    }
+    return run_values(self, inputs, wanted, options);
+  }
   std::vector<std::string> names;
   std::vector<input_tensor> tensors;
   std::vector<inference::named_input> named_inputs;
@@ -172,7 +191,9 @@ py::dict run(const session& self, const py::dict& inputs,
   std::vector<tensor> results(output_names.size());
   std::vector<inference::named_output> named_outputs;
   named_outputs.reserve(output_names.size());
+  const auto output_subject = [&](std::size_t i) { return "outputs['" + output_names[i] + "']"; };
   for (std::size_t i = 0; i < output_names.size(); ++i) {
+    if (given) results[i] = to_target(outputs[py::str(output_names[i])], output_subject(i));
     named_outputs.emplace_back(output_names[i], results[i]);
   }
   {
@@ -182,8 +203,8 @@ py::dict run(const session& self, const py::dict& inputs,
 
   py::dict answer;
   for (std::size_t i = 0; i < output_names.size(); ++i) {
-    answer[py::str(output_names[i])] =
-        to_array(std::move(results[i]), "outputs['" + output_names[i] + "']");
+    const py::str name(output_names[i]);
+    answer[name] = given ? outputs[name] : to_array(std::move(results[i]), output_subject(i));
   }
   return answer;
 }
@@ -251,15 +272,23 @@ void bind_inference(py::module_& module) {
       });
   module.def("devices", &inference::devices);
 
+  using inference::weight_cache;
+  py::class_<weight_cache, std::shared_ptr<weight_cache>>(
+      module, "WeightCache", "Weights that the sessions given it hold together.")
+      .def(py::init<>())
+      .def("__len__", &weight_cache::size)
+      .def_property_readonly("hits", &weight_cache::hits);
+
   py::class_<session>(module, "Session", "An ONNX model, compiled for a device.")
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
            py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true,
-           py::arg("on_graph") = py::none())
+           py::arg("on_graph") = py::none(), py::arg("weights") = py::none())
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)
       .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none(), py::kw_only(),
            py::arg("profile") = py::none())
+      .def("release_memory", &session::release_memory, py::call_guard<py::gil_scoped_release>())
       .def("dump_graph", &session::dump_graph, py::call_guard<py::gil_scoped_release>());
 }
 

@@ -154,6 +154,8 @@ input_tensor to_tensor(const py::handle& object, element_type expected, std::str
     array = py::reinterpret_borrow<py::array>(object);
   } else if (py::hasattr(object, "__array__")) {
     array = numpy.attr("asarray")(object);
+  } else if (py::hasattr(object, "__dlpack__")) {
+    array = numpy.attr("from_dlpack")(object);
   } else {
     // Lists and numbers have no width of their own: they take the model's.
     array = numpy.attr("asarray")(object, dtype_of(expected, subject));
@@ -191,6 +193,28 @@ input_tensor to_tensor(const py::handle& object, element_type expected, std::str
     return result;
   }
   return {tensor::view(*type, bytes, std::move(shape)), std::move(array)};
+}
+
+tensor to_target(const py::handle& object, std::string_view subject) {
+  const auto refuse = [&](const std::string& why) {
+    throw error(errc::invalid_argument, subject, why);
+  };
+  if (!py::isinstance<py::array>(object)) refuse("a run writes into NumPy arrays only");
+  auto array = py::reinterpret_borrow<py::array>(object);
+  const auto type = type_of(array.dtype());
+  if (!type || *type == element_type::string || bit_width(*type) < 8) {
+    refuse("a run cannot write into an array of " + py::str(array.dtype()).cast<std::string>());
+  }
+  constexpr int wanted = static_cast<int>(py::array::c_style) |
+                         static_cast<int>(py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+  if ((array.flags() & wanted) != wanted)
+    refuse("the array must be contiguous (C order) and aligned");
+  if (array.dtype().byteorder() == '>') refuse("the array must be in the machine's byte order");
+  if (!array.writeable()) refuse("the array is read-only");
+  return tensor::view(*type,
+                      std::span<std::byte>(static_cast<std::byte*>(array.mutable_data()),
+                                           static_cast<std::size_t>(array.nbytes())),
+                      shape_of(array));
 }
 
 py::object to_array(tensor value, std::string_view subject) {

@@ -2,7 +2,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 from typing_extensions import Buffer
 
 class ValueInfo:
@@ -90,6 +90,18 @@ class Profile:
     def clear(self) -> None:
         """Forgets everything so far."""
 
+class WeightCache:
+    """Weights that the sessions given it hold together: Session(model, weights=cache).
+
+    They live as long as a session that uses them. len(cache) is how many there are.
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    @property
+    def hits(self) -> int:
+        """How often a session found what it needed."""
+
 class Session:
     """An ONNX model, compiled for a device."""
 
@@ -102,11 +114,13 @@ class Session:
         memory_limit: int | None = None,
         optimize: bool = True,
         on_graph: Callable[[str, str], None] | None = None,
+        weights: WeightCache | None = None,
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
         memory_limit: bytes, for the constants and again for the working memory of a run.
         on_graph: called while loading with the name of a pass ("imported" at first) and the graph after it, as text.
+        weights: shared with the other sessions that are given it.
         """
     @property
     def inputs(self) -> list[ValueInfo]: ...
@@ -115,12 +129,19 @@ class Session:
     @property
     def metadata(self) -> dict[str, str]: ...
     def run(
-        self, inputs: Mapping[str, Any], outputs: Iterable[str] | None = None, *, profile: Profile | None = None
+        self,
+        inputs: Mapping[str, Any],
+        outputs: Iterable[str] | Mapping[str, npt.NDArray[Any]] | None = None,
+        *,
+        profile: Profile | None = None,
     ) -> dict[str, Any]:
-        """Runs the model; the outputs asked for (all unless named), by name.
+        """Runs the model; the outputs asked for (all unless named), by name. {name: array} has them written into arrays
+        of yours, which must be contiguous and of the right type and shape, and returns those.
 
         An output is an array; a list of arrays where it is a sequence; None where it is an optional without its
         element. Inputs likewise: an optional one may be None, or left out.
         """
+    def release_memory(self) -> None:
+        """Gives back the working memory and plans kept for the next runs; runs under way keep theirs."""
     def dump_graph(self) -> str:
         """What is executed, as text for people."""

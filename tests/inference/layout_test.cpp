@@ -151,7 +151,8 @@ TEST(layout, lines_and_volumes) {
     std::vector<dimension> out{"n", 17};
     for (std::size_t i = 0; i < spatial; ++i) out.emplace_back("o" + std::to_string(i));
     m.output("y", f32, out);
-    const std::string graph = optimised(m, noise(x), 1e-4F);
+    // Sums of 540 products of up to 10 cancel out to less than 1.
+    const std::string graph = optimised(m, noise(x), 5e-4F);
     EXPECT_EQ(transposes(graph), 1U) << graph;
   }
 }

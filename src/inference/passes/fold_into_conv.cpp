@@ -100,18 +100,10 @@ void apply(graph& g, node& conv, const channel_affine& affine) {
         had_bias ? static_cast<double>(g.values[conv.inputs[2]].constant->data<float>()[c]) : 0.0;
     b[c] = static_cast<float>(bias * affine.scale[c] + affine.shift[c]);
   }
-  const auto add = [&](const std::string& name, tensor t) {
-    value v;
-    v.name = name;
-    v.type = t.type();
-    v.shape = t.shape();
-    v.constant = std::make_shared<const tensor>(std::move(t));
-    return g.add_value(std::move(v));
-  };
   const std::string name = g.values[conv.outputs[0]].name;
-  conv.inputs[1] = add(name + ".weights", std::move(new_weights));
+  conv.inputs[1] = add_constant(g, name + ".weights", std::move(new_weights));
   if (!had_bias) conv.inputs.push_back(no_value);
-  conv.inputs[2] = add(name + ".bias", std::move(new_bias));
+  conv.inputs[2] = add_constant(g, name + ".bias", std::move(new_bias));
 }
 
 }  // namespace

@@ -358,15 +358,6 @@ tensor spread(const graph& g, const std::vector<value_id>& parts,
   return tensor::copy(all, {count});
 }
 
-value_id add_constant(graph& g, std::string name, tensor t) {
-  value v;
-  v.name = std::move(name);
-  v.type = t.type();
-  v.shape = t.shape();
-  v.constant = std::make_shared<const tensor>(std::move(t));
-  return g.add_value(std::move(v));
-}
-
 value_id add_result(graph& g, std::string name) {
   value v;
   v.name = std::move(name);

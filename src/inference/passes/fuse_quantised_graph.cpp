@@ -41,15 +41,6 @@ value_id input_of(const node& n, std::size_t i) {
   return i < n.inputs.size() ? n.inputs[i] : no_value;
 }
 
-value_id add_constant(graph& g, const std::string& name, tensor t) {
-  value v;
-  v.name = name;
-  v.type = t.type();
-  v.shape = t.shape();
-  v.constant = std::make_shared<const tensor>(std::move(t));
-  return g.add_value(std::move(v));
-}
-
 // One scale and one zero point of a QuantizeLinear or DequantizeLinear.
 struct step_parameters {
   float scale = 1;

@@ -10,18 +10,7 @@
 
 namespace mizzen::inference::detail {
 
-namespace {
-
-value_id table_value(graph& g, const std::string& name, tensor t) {
-  value v;
-  v.name = name + ".table";
-  v.type = t.type();
-  v.shape = t.shape();
-  v.constant = std::make_shared<const tensor>(std::move(t));
-  return g.add_value(std::move(v));
-}
-
-}  // namespace
+namespace {}  // namespace
 
 bool join_byte_tables(graph& g) {
   const graph_index index(g);
@@ -49,7 +38,7 @@ bool join_byte_tables(graph& g) {
       }
     }
     if (is_table) {
-      before.inputs[1] = table_value(g, before.name, std::move(joined));
+      before.inputs[1] = add_constant(g, before.name + ".table", std::move(joined));
     } else {
       before.attributes.set("table", std::make_shared<const tensor>(std::move(joined)));
     }

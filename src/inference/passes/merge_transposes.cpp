@@ -62,16 +62,11 @@ bool merge_transposes(graph& g, pass_context& /*context*/) {
     }
     const auto to = as_reshape(*g.values[n.inputs[0]].shape, *perm);
     if (!to) continue;
-    value v;
-    v.name = g.values[n.outputs[0]].name + ".shape";
-    tensor t = tensor::copy(*to, {static_cast<std::int64_t>(to->size())});
-    v.type = t.type();
-    v.shape = t.shape();
-    v.constant = std::make_shared<const tensor>(std::move(t));
     n.attributes = {};
     n.op_type = "Reshape";
     n.opset = 13;
-    n.inputs.push_back(g.add_value(std::move(v)));
+    n.inputs.push_back(add_constant(g, g.values[n.outputs[0]].name + ".shape",
+                                    tensor::copy(*to, {static_cast<std::int64_t>(to->size())})));
     changed = true;
   }
   return changed;

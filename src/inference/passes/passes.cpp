@@ -29,6 +29,15 @@ std::optional<float> constant_scalar(const graph& g, value_id v) {
   return t.data<float>()[0];
 }
 
+value_id add_constant(graph& g, std::string name, tensor t) {
+  value v;
+  v.name = std::move(name);
+  v.type = t.type();
+  v.shape = t.shape();
+  v.constant = std::make_shared<const tensor>(std::move(t));
+  return g.add_value(std::move(v));
+}
+
 void run_passes(graph& g, pass_context& context) {
   struct pass {
     std::string_view name;

@@ -93,6 +93,9 @@ bool remove_dead_code(graph& g, pass_context& context);
 // All of them, in order, until nothing changes.
 void run_passes(graph& g, pass_context& context);
 
+// For passes: a new constant of the graph.
+value_id add_constant(graph& g, std::string name, tensor t);
+
 // What passes share.
 
 // Every use of one value becomes a use of another, graph outputs included.

@@ -96,15 +96,6 @@ class builder {
  public:
   explicit builder(graph& g) : g_(g) {}
 
-  value_id constant(const std::string& name, tensor t) {
-    value v;
-    v.name = name;
-    v.type = t.type();
-    v.shape = t.shape();
-    v.constant = std::make_shared<const tensor>(std::move(t));
-    return g_.add_value(std::move(v));
-  }
-
   value_id integer(const std::string& name, std::int64_t i, element_type type,
                    bool vector = false) {
     shape_type shape;
@@ -115,7 +106,7 @@ class builder {
     } else {
       t.data<std::int32_t>()[0] = static_cast<std::int32_t>(i);
     }
-    return constant(name, std::move(t));
+    return add_constant(g_, name, std::move(t));
   }
 
   // The value of a new node.
@@ -194,7 +185,7 @@ bool products_to_lookups(graph& g, pass_context& context) {
     gather.name = n.name;
     gather.op_type = "Gather";
     gather.opset = 13;
-    gather.inputs = {b.constant(n.name + ".table", std::move(*table)), indices};
+    gather.inputs = {add_constant(g, n.name + ".table", std::move(*table)), indices};
     gather.outputs = n.outputs;
     nodes.push_back(std::move(gather));
     found.emplace_back(i, std::move(nodes));
@@ -239,7 +230,7 @@ std::optional<value_id> same_for_rows(graph& g, const node& n, value_id rows,
   }
   if (constant->rank() <= 1) return other;
   const auto size = static_cast<std::int64_t>(constant->size());
-  return builder(g).constant(g.values[other].name, tensor::copy(constant->data<float>(), {size}));
+  return add_constant(g, g.values[other].name, tensor::copy(constant->data<float>(), {size}));
 }
 
 bool rows_to_tables(graph& g) {

@@ -55,27 +55,18 @@ value_id match_hard_swish(const matcher& m, const node& n) {
   return no_value;
 }
 
-value_id add_vector(graph& g, const std::string& name, tensor t) {
-  value v;
-  v.name = name;
-  v.type = t.type();
-  v.shape = t.shape();
-  v.constant = std::make_shared<const tensor>(std::move(t));
-  return g.add_value(std::move(v));
-}
-
 // A constant as a vector.
 value_id flat(graph& g, value_id v) {
   const tensor& given = *g.values[v].constant;
   if (given.rank() == 1) return v;
   const auto size = static_cast<std::int64_t>(given.size());
-  return add_vector(g, g.values[v].name, tensor::copy(given.data<float>(), {size}));
+  return add_constant(g, g.values[v].name, tensor::copy(given.data<float>(), {size}));
 }
 
 value_id filled(graph& g, const std::string& name, std::int64_t size, float with) {
   tensor t(element_type::float32, {size});
   for (float& e : t.data<float>()) e = with;
-  return add_vector(g, name, std::move(t));
+  return add_constant(g, name, std::move(t));
 }
 
 value_id add_result(graph& g, const std::string& name, value_id like) {

@@ -128,12 +128,7 @@ class squeeze_sinker {
     }
     tensor t(given.type(), shape);
     std::memcpy(t.mutable_bytes().data(), given.bytes().data(), given.bytes().size());
-    value c;
-    c.name = g_.values[v].name;
-    c.type = t.type();
-    c.shape = t.shape();
-    c.constant = std::make_shared<const tensor>(std::move(t));
-    return g_.add_value(std::move(c));
+    return add_constant(g_, g_.values[v].name, std::move(t));
   }
 
   graph& g_;

@@ -61,6 +61,37 @@ def seeds():
     yield "fold", [node("ConstantOfShape", "s", "z"), node("Range", "a b c", "r"), node("Add", "z r", "t"),
                    node("Dropout", "t", "u"), node("Identity", "u", "y")], [], [("y", F, [None] * 2)], \
         {"s": i(2, 3), "a": np.float32(0), "b": np.float32(3), "c": np.float32(1)}
+    # Conv -> Add -> AveragePool -> Reshape -> MatMul between QuantizeLinear / DequantizeLinear pairs.
+    pair = lambda v: [node("QuantizeLinear", f"{v} s z", f"{v}q"), node("DequantizeLinear", f"{v}q s z", f"{v}d")]
+    weight = lambda v: [node("DequantizeLinear", f"{v} s k", f"{v}d")]
+    yield "qdq", [*pair("x"), *weight("w"), node("Conv", "xd wd b", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"), *pair("r"),
+                  node("Add", "rd xd", "a"), *pair("a"), node("Sigmoid", "ad", "g"), *pair("g"),
+                  node("GlobalAveragePool", "gd", "p"), *pair("p"), node("Reshape", "pd t", "f"), *weight("v"),
+                  node("MatMul", "f vd", "m"), *pair("m"), node("Identity", "md", "y")], \
+        [("x", F, [1, 2, 4, 4])], [("y", F, [None] * 2)], \
+        {"w": np.ones((2, 2, 3, 3), np.int8), "v": np.ones((2, 3), np.int8), "b": f(2), "s": np.float32(0.02),
+         "z": np.uint8(128), "k": np.int8(0), "t": i(1, 2)}
+    # 1x1 -> depthwise -> 1x1, as in an inverted residual.
+    yield "strip", [node("Conv", "x u", "a"), node("Clip", "a l h", "b"),
+                    node("Conv", "b d", "c", group=4, pads=[1, 1, 1, 1]), node("HardSwish", "c", "e"),
+                    node("Conv", "e v", "g"), node("Add", "g x", "y")], \
+        [("x", F, [1, 2, 6, 6])], [("y", F, [None] * 4)], \
+        {"u": f(4, 2, 1, 1), "d": f(4, 1, 3, 3), "v": f(2, 4, 1, 1), "l": np.float32(0), "h": np.float32(6)}
+    # Attention of two heads as exporters write it out, with its projections and the norm after it.
+    heads = lambda v, perm: [node("MatMul", f"x {v}", f"{v}p"), node("Reshape", f"{v}p t", f"{v}r"),
+                             node("Transpose", f"{v}r", f"{v}t", perm=perm)]
+    yield "attention", [*heads("q", [0, 2, 1, 3]), *heads("k", [0, 2, 3, 1]), *heads("v", [0, 2, 1, 3]),
+                        node("MatMul", "qt kt", "s"), node("Div", "s c", "d"), node("Add", "d m", "a"),
+                        node("Softmax", "a", "w", axis=-1), node("MatMul", "w vt", "o"),
+                        node("Transpose", "o", "ot", perm=[0, 2, 1, 3]), node("Reshape", "ot u", "j"),
+                        node("Add", "j x", "r"), node("LayerNormalization", "r g", "n"), node("Tanh", "n", "y")], \
+        [("x", F, [1, 3, 4]), ("m", F, [1, 1, 1, 3])], [("y", F, [None] * 3)], \
+        {"q": f(4, 4), "k": f(4, 4), "v": f(4, 4), "t": i(0, 0, 2, 2), "u": i(0, 0, 4), "c": np.float32(1.4), "g": f(4)}
+    half = lambda *s: f(*s).astype(np.float16)
+    yield "half", [node("Conv", "x w b", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"), node("Flatten", "r", "l"),
+                   node("Gemm", "l v", "m"), node("Softmax", "m", "s"), node("Cast", "s", "y", to=F)], \
+        [("x", TensorProto.FLOAT16, [1, 2, 3, 3])], [("y", F, [None] * 2)], \
+        {"w": half(3, 2, 3, 3), "b": half(3), "v": half(27, 2)}
 
 
 def smallest_cases(nodes, most=2048):

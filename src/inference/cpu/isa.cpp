@@ -21,10 +21,8 @@ constexpr bool has(unsigned long long bits, unsigned long long wanted) {
   return (bits & wanted) == wanted;
 }
 
-}  // namespace
-
 // Bits: Intel SDM volume 2, CPUID leaves 1 and 7; volume 1, 13.3 (XCR0).
-isa detect_isa() noexcept {
+isa ask_processor() noexcept {
   unsigned a = 0;
   unsigned b = 0;
   unsigned c = 0;
@@ -47,8 +45,6 @@ isa detect_isa() noexcept {
   return has(b, avx512) && has(saved, mask_zmm) ? isa::avx512 : isa::avx2;
 }
 
-namespace {
-
 // Of leaf 7's ECX.
 bool has_beside_avx512(unsigned bit) noexcept {
   unsigned a = 0;
@@ -61,8 +57,19 @@ bool has_beside_avx512(unsigned bit) noexcept {
 
 }  // namespace
 
-bool has_avx512_vnni() noexcept { return has_beside_avx512(11); }
-bool has_avx512_vbmi() noexcept { return has_beside_avx512(1); }
+// Asked once: on a virtual machine the instruction takes tens of microseconds.
+isa detect_isa() noexcept {
+  static const isa level = ask_processor();
+  return level;
+}
+bool has_avx512_vnni() noexcept {
+  static const bool has_it = has_beside_avx512(11);
+  return has_it;
+}
+bool has_avx512_vbmi() noexcept {
+  static const bool has_it = has_beside_avx512(1);
+  return has_it;
+}
 #else
 isa detect_isa() noexcept { return isa::generic; }
 bool has_avx512_vnni() noexcept { return false; }

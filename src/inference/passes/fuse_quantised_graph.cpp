@@ -16,6 +16,7 @@
 #include "inference/passes/matcher.hpp"
 #include "inference/passes/passes.hpp"
 #include "inference/runtime/program.hpp"
+#include "inference/transpose.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -519,11 +520,7 @@ class quantised_graph {
       const auto columns = static_cast<std::size_t>(given.shape()[0]);
       const auto depth = static_cast<std::size_t>(given.shape()[1]);
       tensor t(given.type(), {given.shape()[1], given.shape()[0]});
-      for (std::size_t c = 0; c < columns; ++c) {
-        for (std::size_t k = 0; k < depth; ++k) {
-          t.mutable_bytes()[k * columns + c] = given.bytes()[c * depth + k];
-        }
-      }
+      transpose(given.bytes().data(), columns, depth, t.mutable_bytes().data());
       bytes = add_constant(g_, w->name + ".turned", std::move(t));
     }
     append_weights(n, *w, bytes);

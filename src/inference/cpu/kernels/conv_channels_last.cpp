@@ -357,6 +357,24 @@ void conv_direct(const channels_last_call& call, const picture& p, float* scratc
                          });
 }
 
+// One tap of a panel, [depth][columns], of `count` filters that lie `filter` floats apart, with
+// `step` floats from one channel to the next; 0 behind them.
+void pack_tap(const float* from, std::size_t filter, std::size_t step, std::size_t count,
+              std::size_t columns, std::size_t depth, float* to) {
+  // A few channels at a time, so that what is read and written stays in L1 between filters.
+  constexpr std::size_t most = 16;
+  for (std::size_t i = 0; i < depth; i += most) {
+    const std::size_t rows = std::min(most, depth - i);
+    for (std::size_t c = 0; c < count; ++c) {
+      const float* const x = from + c * filter + i * step;
+      for (std::size_t r = 0; r < rows; ++r) to[(i + r) * columns + c] = x[r * step];
+    }
+    for (std::size_t r = 0; r < rows; ++r) {
+      std::fill(to + (i + r) * columns + count, to + (i + r + 1) * columns, 0.0F);
+    }
+  }
+}
+
 }  // namespace
 
 conv_method conv_method_for(const channels_last_shape& s) noexcept {
@@ -397,23 +415,22 @@ channels_last_weights::channels_last_weights(const kernel_table& kernels,
   if (method == conv_method::winograd) {
     rows_ = s.window.depth().kernel * depth;
     zeros_ = aligned_floats(depth);
-    data_ = aligned_floats(winograd_matrices * rows_ * row_);
+    data_ = aligned_floats::uninitialised(winograd_matrices * rows_ * row_);
     pack_winograd(s, weights, width, row_, data_.data());
     return;
   }
   rows_ = taps * depth;
   zeros_ = aligned_floats(depth * (is_by_line(method) ? s.window.width().kernel : 1));
-  data_ = aligned_floats(s.groups * rows_ * row_);
+  data_ = aligned_floats::uninitialised(s.groups * rows_ * row_);
   float* to = data_.data();
   for (std::size_t g = 0; g < s.groups; ++g) {
     const float* const from = weights + g * s.out_per_group() * rows_;
     for (std::size_t n = 0; n < row_; n += width) {
       const std::size_t columns = std::min(width, row_ - n);
-      for (std::size_t i = 0; i < rows_; ++i, to += columns) {
-        const std::size_t in = i % depth * taps + i / depth;
-        for (std::size_t c = 0; c < columns && n + c < s.out_per_group(); ++c) {
-          to[c] = from[(n + c) * rows_ + in];
-        }
+      const std::size_t count = std::min(columns, s.out_per_group() - n);
+      for (std::size_t t = 0; t < taps; ++t) {
+        pack_tap(from + n * rows_ + t, rows_, taps, count, columns, depth, to);
+        to += depth * columns;
       }
     }
   }

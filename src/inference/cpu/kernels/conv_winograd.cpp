@@ -185,62 +185,93 @@ class winograd_block {
   std::size_t tiles_ = 0;
 };
 
+// Filters that are transformed together.
+constexpr std::size_t filters = 4;
+using filter_numbers = std::array<double, filters>;
+
 // G g: six numbers from three, `step` apart; the points are those of vector_conv.inc.hpp.
-void transform_line(const double* g, std::size_t step, std::array<double, winograd_in>& to) {
-  const double even_a = g[0] + g[2 * step] / 2;
-  const double odd_a = g[step] * std::sqrt(0.5);
-  const double even_b = g[0] + g[2 * step] * 2;
-  const double odd_b = g[step] * std::sqrt(2.0);
-  to = {g[0],
-        (even_a + odd_a) / -1.5,
-        (even_a - odd_a) / -1.5,
-        (even_b + odd_b) / 6,
-        (even_b - odd_b) / 6,
-        g[2 * step]};
+void transform_line(const filter_numbers* g, std::size_t step, filter_numbers* to,
+                    std::size_t to_step) {
+  const double root_half = std::sqrt(0.5);
+  const double root = std::sqrt(2.0);
+  for (std::size_t i = 0; i < filters; ++i) {
+    const double g0 = g[0][i], g1 = g[step][i], g2 = g[2 * step][i];
+    const double even_a = g0 + g2 * 0.5;
+    const double odd_a = g1 * root_half;
+    const double even_b = g0 + g2 * 2;
+    const double odd_b = g1 * root;
+    to[0][i] = g0;
+    to[to_step][i] = (even_a + odd_a) * (-2.0 / 3);
+    to[2 * to_step][i] = (even_a - odd_a) * (-2.0 / 3);
+    to[3 * to_step][i] = (even_b + odd_b) * (1.0 / 6);
+    to[4 * to_step][i] = (even_b - odd_b) * (1.0 / 6);
+    to[5 * to_step][i] = g2;
+  }
+}
+
+// Rows of a panel, of all matrices, before they go to their places: what is written together lies
+// together.
+struct packed_rows {
+  static constexpr std::size_t most_rows = 4;
+  static constexpr std::size_t most_columns = 32;
+
+  float* at(std::size_t matrix, std::size_t r, std::size_t column) {
+    return data.data() + matrix * most_rows * most_columns + r * columns + column;
+  }
+  std::size_t columns;
+  std::array<float, winograd_matrices * most_rows * most_columns> data;
+};
+
+// Filters of 3 x 3 numbers, to a row's columns from `column` on.
+void transform_filters(const std::array<const float*, filters>& from, packed_rows& rows,
+                       std::size_t r, std::size_t column) {
+  std::array<filter_numbers, 9> g;
+  for (std::size_t k = 0; k < g.size(); ++k) {
+    for (std::size_t i = 0; i < filters; ++i) g[k][i] = static_cast<double>(from[i][k]);
+  }
+  std::array<filter_numbers, 3 * winograd_in> half;  // by column of g
+  for (std::size_t j = 0; j < 3; ++j) transform_line(g.data() + j, 3, half.data() + j, 3);
+  std::array<filter_numbers, winograd_in> line;
+  for (std::size_t i = 0; i < winograd_in; ++i) {
+    transform_line(half.data() + i * 3, 1, line.data(), 1);
+    for (std::size_t j = 0; j < winograd_in; ++j) {
+      float* const to = rows.at(i * winograd_in + j, r, column);
+      for (std::size_t f = 0; f < filters; ++f) to[f] = static_cast<float>(line[j][f]);
+    }
+  }
 }
 
 }  // namespace
 
+// row and panel_columns are whole vectors, and so whole lots of filters.
 void pack_winograd(const channels_last_shape& s, const float* weights, std::size_t panel_columns,
                    std::size_t row, float* to) {
   constexpr std::size_t window = 9;
-  constexpr std::size_t most_columns = 32;
+  static constexpr std::array<float, window> none{};
   const std::size_t depth = s.window.depth().kernel;
-  const std::size_t rows = depth * s.in_channels;
-  const auto transform = [&](const float* from, float* first) {
-    std::array<double, window> g;
-    std::copy_n(from, window, g.begin());
-    std::array<double, 3 * winograd_in> half;  // by column of g
-    std::array<double, winograd_in> line;
-    for (std::size_t j = 0; j < 3; ++j) {
-      transform_line(g.data() + j, 3, line);
-      for (std::size_t i = 0; i < winograd_in; ++i) half[i * 3 + j] = line[i];
-    }
-    for (std::size_t i = 0; i < winograd_in; ++i) {
-      transform_line(half.data() + i * 3, 1, line);
-      for (std::size_t j = 0; j < winograd_in; ++j) {
-        first[(i * winograd_in + j) * most_columns] = static_cast<float>(line[j]);
-      }
-    }
-  };
-  // A row of a panel at a time, of all matrices: what is written together lies together.
-  std::array<float, winograd_matrices * most_columns> line{};
+  const std::size_t all_rows = depth * s.in_channels;
+  packed_rows lot;
   for (std::size_t panel = 0; panel < row; panel += panel_columns) {
-    const std::size_t columns = std::min(panel_columns, row - panel);
-    for (std::size_t r = 0; r < rows; ++r) {
-      const std::size_t d = r / s.in_channels;
-      const std::size_t c = r % s.in_channels;
-      for (std::size_t n = 0; n < columns; ++n) {
-        if (panel + n >= s.out_channels) {
-          for (std::size_t m = 0; m < winograd_matrices; ++m) line[m * most_columns + n] = 0;
-          continue;
+    lot.columns = std::min(panel_columns, row - panel);
+    for (std::size_t first = 0; first < all_rows; first += packed_rows::most_rows) {
+      const std::size_t rows = std::min(packed_rows::most_rows, all_rows - first);
+      for (std::size_t n = 0; n < lot.columns; n += filters) {
+        for (std::size_t r = 0; r < rows; ++r) {
+          const std::size_t d = (first + r) / s.in_channels;
+          const std::size_t c = (first + r) % s.in_channels;
+          std::array<const float*, filters> from;
+          for (std::size_t i = 0; i < filters; ++i) {
+            const std::size_t out = panel + n + i;
+            from[i] = out < s.out_channels
+                          ? weights + ((out * s.in_channels + c) * depth + d) * window
+                          : none.data();
+          }
+          transform_filters(from, lot, r, n);
         }
-        const std::size_t filter = (panel + n) * s.in_channels + c;
-        transform(weights + (filter * depth + d) * window, line.data() + n);
       }
       for (std::size_t m = 0; m < winograd_matrices; ++m) {
-        std::copy_n(line.data() + m * most_columns, columns,
-                    to + m * rows * row + rows * panel + r * columns);
+        std::copy_n(lot.at(m, 0, 0), rows * lot.columns,
+                    to + (m * row + panel) * all_rows + first * lot.columns);
       }
     }
   }

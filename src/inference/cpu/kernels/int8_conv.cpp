@@ -5,6 +5,7 @@
 #include <mizzen/core/checked.hpp>
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <utility>
 
@@ -239,9 +240,18 @@ void int8_convolution::pack_panels(const channels_last_shape& s, const std::int8
     for (std::size_t tap = 0; tap < all_taps; ++tap) {
       const std::size_t first = tap % merged * depth;
       std::int8_t* const to = panel + (tap / merged * quads * width + n % width) * 4;
-      for (std::size_t i = 0; i < depth; ++i) {
+      const std::int8_t* const x = from + tap;
+      std::size_t i = 0;
+      if (first % 4 == 0) {
+        for (; i + 4 <= depth; i += 4) {
+          const std::int8_t four[] = {x[i * all_taps], x[(i + 1) * all_taps], x[(i + 2) * all_taps],
+                                      x[(i + 3) * all_taps]};
+          std::memcpy(to + (first + i) * width, four, sizeof four);
+        }
+      }
+      for (; i < depth; ++i) {
         const std::size_t k = first + i;
-        to[k / 4 * width * 4 + k % 4] = from[i * all_taps + tap];
+        to[k / 4 * width * 4 + k % 4] = x[i * all_taps];
       }
     }
   }

@@ -48,12 +48,16 @@ int8_weights::int8_weights(const int8_table& table, const std::int8_t* b, std::s
     sums_[n] = static_cast<std::int32_t>(0U - static_cast<std::uint32_t>(zero) *
                                                   static_cast<std::uint32_t>(depth));
   }
-  for (std::size_t k = 0; k < depth; ++k) {
-    for (std::size_t n = 0; n < columns; ++n) {
-      const std::int8_t v = b[k * columns + n];
-      std::int8_t* const panel = data_.data() + n / width * width * quads() * 4;
-      panel[(k / 4 * width + n % width) * 4 + k % 4] = v;
-      sums_[n] += v;
+  for (std::size_t first = 0; first < columns; first += width) {
+    const std::size_t count = std::min(width, columns - first);
+    std::int8_t* const panel = data_.data() + first * quads() * 4;
+    for (std::size_t k = 0; k < depth; ++k) {
+      const std::int8_t* const row = b + k * columns + first;
+      std::int8_t* const to = panel + k / 4 * width * 4 + k % 4;
+      for (std::size_t n = 0; n < count; ++n) {
+        to[n * 4] = row[n];
+        sums_[first + n] += row[n];
+      }
     }
   }
 }

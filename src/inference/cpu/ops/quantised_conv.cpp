@@ -4,6 +4,7 @@
 #include "inference/cpu/ops/numeric_ops.hpp"
 #include "inference/cpu/ops/window_attributes.hpp"
 #include "inference/graph/channels_last.hpp"
+#include "inference/transpose.hpp"
 
 #include <algorithm>
 #include <array>
@@ -136,11 +137,7 @@ class qlinear_matmul_kernel final : public kernel {
     base_.out_channels = static_cast<std::size_t>(w->shape()[1]);
     const std::vector<std::int8_t> given = signed_weights(c);
     std::vector<std::int8_t> turned(given.size());
-    for (std::size_t k = 0; k < base_.in_channels; ++k) {
-      for (std::size_t n = 0; n < base_.out_channels; ++n) {
-        turned[n * base_.in_channels + k] = given[k * base_.out_channels + n];
-      }
-    }
+    transpose(given.data(), base_.in_channels, base_.out_channels, turned.data());
     convolution_.emplace(cpu::best_int8(), base_, turned.data(),
                          read_scales(c, base_.out_channels, 8));
   }

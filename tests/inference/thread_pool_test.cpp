@@ -2,16 +2,24 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <ctime>
+#include <iterator>
 #include <mutex>
 #include <numeric>
 #include <set>
 #include <stdexcept>
 #include <thread>
 #include <vector>
+
+#if defined(__linux__)
+#include <cstdlib>
+#include <filesystem>
+#include <sched.h>
+#endif
 
 namespace mizzen::inference::detail {
 namespace {
@@ -162,6 +170,57 @@ TEST(thread_pool, sleeps_once_a_series_has_ended) {
   std::this_thread::sleep_for(200ms);
   EXPECT_LT(std::clock() - processor_time, CLOCKS_PER_SEC / 20);
 }
+
+#if defined(__linux__)
+// The ids of all threads of this process, sorted.
+std::vector<pid_t> threads_of_process() {
+  std::vector<pid_t> ids;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    ids.push_back(std::atoi(entry.path().filename().c_str()));
+  }
+  std::ranges::sort(ids);
+  return ids;
+}
+
+TEST(thread_pool, a_worker_wakes_up_beside_its_caller_not_behind_it) {
+  cpu_set_t all;
+  ASSERT_EQ(sched_getaffinity(0, sizeof all, &all), 0);
+  if (CPU_COUNT(&all) < 2) GTEST_SKIP() << "this takes two processors";
+  std::size_t first = 0;
+  while (!CPU_ISSET(first, &all)) ++first;
+  cpu_set_t only;
+  CPU_ZERO(&only);
+  CPU_SET(first, &only);
+
+  const std::vector<pid_t> before = threads_of_process();
+  thread_pool pool(2);
+  std::vector<pid_t> workers;
+  std::ranges::set_difference(threads_of_process(), before, std::back_inserter(workers));
+  ASSERT_EQ(workers.size(), 1U);
+  // Both last ran on one processor; then the worker may run anywhere again, and sleeps.
+  ASSERT_EQ(sched_setaffinity(0, sizeof only, &only), 0);
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(sched_setaffinity(workers[0], sizeof only, &only), 0);
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    ASSERT_EQ(sched_setaffinity(workers[0], sizeof all, &all), 0);
+    std::atomic<int> began = 0;
+    std::atomic<int> worker_on = -1;
+    pool.parallel_for(2, 1, [&](std::size_t, std::size_t, unsigned slot) {
+      if (slot == 1) worker_on = sched_getcpu();
+      ++began;
+      const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+      while (began < 2 && std::chrono::steady_clock::now() < end) {
+      }
+    });
+    ASSERT_GE(worker_on, 0) << "the worker never came";
+    EXPECT_NE(worker_on, static_cast<int>(first));
+    cpu_set_t now;
+    ASSERT_EQ(sched_getaffinity(workers[0], sizeof now, &now), 0);
+    EXPECT_TRUE(CPU_EQUAL(&now, &all)) << "where it may run is as before";
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof all, &all), 0);
+}
+#endif
 
 TEST(thread_pool, starts_and_stops_without_work) {
   for (int i = 0; i < 20; ++i) thread_pool pool(4);

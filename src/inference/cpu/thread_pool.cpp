@@ -1,5 +1,7 @@
 #include "inference/cpu/thread_pool.hpp"
 
+#include "inference/cpu/thread_placement.hpp"
+
 #include <mizzen/core/cpu.hpp>
 
 #include <algorithm>
@@ -63,13 +65,20 @@ struct thread_pool::job {
   job* next_job = nullptr;
 };
 
+struct thread_pool::worker {
+  std::thread thread;
+  // Guarded by the pool's mutex.
+  enum { sleeping, looking, working } does = looking;
+  thread_placement placement;
+};
+
 struct thread_pool::shared_state {
   std::mutex mutex;
   std::condition_variable wake;
   job* first = nullptr;
   unsigned looking = 0;  // workers that need no waking
   bool stopping = false;
-  std::vector<std::thread> workers;
+  std::vector<worker> workers;
 
   // Hints, read without the mutex.
   std::atomic<bool> has_work{false};  // first != nullptr
@@ -80,6 +89,14 @@ struct thread_pool::shared_state {
     while (*end != nullptr) end = &(*end)->next_job;
     *end = &added;
     has_work.store(true, std::memory_order_relaxed);
+  }
+
+  // Workers that wait make room for their caller.
+  void leave(int processor) noexcept {
+    for (worker& w : workers) {
+      const bool in_the_way = w.does == worker::looking && w.placement.processor() == processor;
+      if (w.does == worker::sleeping || in_the_way) w.placement.avoid(processor);
+    }
   }
 
   void unlink(const job& done) noexcept {
@@ -101,9 +118,12 @@ thread_pool::series::~series() { pool_.state_->series.fetch_sub(1, std::memory_o
 thread_pool::thread_pool(unsigned threads, std::chrono::microseconds stay_awake)
     : stay_awake_(stay_awake), state_(std::make_unique<shared_state>()) {
   if (threads == 0) threads = available_cpus();
-  state_->workers.reserve(threads - 1);
+  state_->workers = std::vector<worker>(threads - 1);
   try {
-    for (; size_ < threads; ++size_) state_->workers.emplace_back([this] { work(); });
+    for (worker& w : state_->workers) {
+      w.thread = std::thread([this, &w] { work(w); });
+      ++size_;
+    }
   } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
     // Fewer threads are slower, not wrong.
   }
@@ -115,7 +135,9 @@ thread_pool::~thread_pool() {
     state_->stopping = true;
   }
   state_->wake.notify_all();
-  for (std::thread& worker : state_->workers) worker.join();
+  for (worker& w : state_->workers) {
+    if (w.thread.joinable()) w.thread.join();
+  }
 }
 
 void thread_pool::take_part(job& work, unsigned slot) noexcept {
@@ -134,8 +156,9 @@ void thread_pool::take_part(job& work, unsigned slot) noexcept {
   inside = outer;
 }
 
-void thread_pool::work() noexcept {
+void thread_pool::work(worker& self) noexcept {
   std::unique_lock lock(state_->mutex);
+  self.placement.arrive();
   const auto in_series = [this] { return state_->series.load(std::memory_order_relaxed) != 0; };
   bool has_looked = true;
   for (;;) {
@@ -149,10 +172,13 @@ void thread_pool::work() noexcept {
       has_looked = true;
       continue;
     }
+    self.does = worker::sleeping;
     state_->wake.wait(lock, [this] { return state_->stopping || state_->first != nullptr; });
     if (state_->first == nullptr) return;
     job& current = *state_->first;
     const unsigned slot = current.slots++;
+    self.does = worker::working;
+    self.placement.settle();
     ++current.helpers;
     if (--current.helpers_wanted == 0) state_->unlink(current);
     lock.unlock();
@@ -160,6 +186,8 @@ void thread_pool::work() noexcept {
     lock.lock();
     // Under the lock: the caller may destroy the job as soon as it sees zero.
     if (--current.helpers == 0) current.finished.notify_one();
+    self.does = worker::looking;
+    self.placement.arrive();
     has_looked = false;
   }
 }
@@ -183,6 +211,7 @@ void thread_pool::run(std::size_t count, std::size_t grain, range_function call,
     {
       const std::lock_guard lock(state_->mutex);
       state_->link(work);
+      state_->leave(current_processor());
       awake = state_->looking;
     }
     for (unsigned i = awake; i < wanted; ++i) state_->wake.notify_one();

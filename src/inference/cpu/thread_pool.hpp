@@ -62,10 +62,11 @@ class thread_pool {
  private:
   using range_function = void (*)(void* context, std::size_t begin, std::size_t end, unsigned slot);
   struct job;
+  struct worker;
   struct shared_state;
 
   void run(std::size_t count, std::size_t grain, range_function call, void* context);
-  void work() noexcept;
+  void work(worker& self) noexcept;
   void take_part(job& work, unsigned slot) noexcept;
 
   unsigned size_ = 1;

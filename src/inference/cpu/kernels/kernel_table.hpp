@@ -207,8 +207,9 @@ struct kernel_table {
   float (*reduce)(reduce_op op, const float* x, std::size_t n);
   // total[i] = op(total[i], x[i])
   void (*accumulate)(reduce_op op, const float* x, float* total, std::size_t n);
-  // y = exp(x - shift), returns the sum of y. y may be null (only the sum is wanted) or x.
-  float (*exp_sum)(const float* x, float shift, float* y, std::size_t n);
+  // The sum of exp(x - shift).
+  float (*exp_sum)(const float* x, float shift, std::size_t n);
+  // What is below e^-87 of the greatest becomes 0. y may be x.
   void (*softmax)(const float* x, float* y, std::size_t n);
   void (*log_softmax)(const float* x, float* y, std::size_t n);
   // Of each row of n floats, `row` apart: x = exp(x - max), inverse[r] = 1 / (sum of them). What is

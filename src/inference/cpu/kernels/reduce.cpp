@@ -143,7 +143,7 @@ void accumulate_run(const kernel_table& kernels, reduce_op op, const T* x, T* to
 template <typename T>
 double exp_sum_run(const kernel_table& kernels, const T* x, T shift, std::size_t n) {
   if constexpr (std::is_same_v<T, float>) {
-    return static_cast<double>(kernels.exp_sum(x, shift, nullptr, n));
+    return static_cast<double>(kernels.exp_sum(x, shift, n));
   } else {
     double total = 0;
     for (std::size_t i = 0; i < n; ++i) {

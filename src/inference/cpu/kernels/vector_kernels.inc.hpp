@@ -248,28 +248,18 @@ void accumulate(reduce_op op, const float* x, float* total, std::size_t n) {
   }
 }
 
-float exp_sum(const float* x, float shift, float* y, std::size_t n) {
+float exp_sum(const float* x, float shift, std::size_t n) {
   const vec s = splat(shift);
   vec total = zero();
   std::size_t i = 0;
   for (; i + lanes <= n; i += lanes) {
-    const vec e = exp(sub(load(x + i), s));
-    if (y != nullptr) store(y + i, e);
-    total = add(total, e);
+    total = add(total, exp(sub(load(x + i), s)));
   }
   if (i < n) {
     const mask m = first_lanes(n - i);
-    const vec e = exp(sub(load(x + i, m), s));
-    if (y != nullptr) store(y + i, e, m);
-    total = add(total, select(m, e, zero()));
+    total = add(total, select(m, exp(sub(load(x + i, m), s)), zero()));
   }
   return sum_lanes(total);
-}
-
-void softmax(const float* x, float* y, std::size_t n) {
-  const float total = exp_sum(x, reduce(reduce_op::max, x, n), y, n);
-  const vec scale = splat(1.0F / total);
-  map(y, y, n, [=](vec v) { return mul(v, scale); });
 }
 
 // exp for x <= 0, with 0 for what is too small to matter beside e^0.
@@ -282,6 +272,30 @@ inline vec exp_below_zero(vec x) {
   const vec y = add(fma(mul(r, r), exp_tail(r), r), splat(1.0F));
   const vec power = from_bits(shift_left<23>(iadd(to_int(n), isplat(127))));
   return select(tiny, zero(), mul(y, power));
+}
+
+// e^(x - greatest), which is stored; returns the sum of it.
+inline vec exp_row(const float* x, vec greatest, float* y, std::size_t n) {
+  vec total = zero();
+  std::size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const vec e = exp_below_zero(sub(load(x + i), greatest));
+    store(y + i, e);
+    total = add(total, e);
+  }
+  if (i < n) {
+    const mask m = first_lanes(n - i);
+    const vec e = exp_below_zero(sub(load(x + i, m), greatest));
+    store(y + i, e, m);
+    total = add(total, select(m, e, zero()));
+  }
+  return total;
+}
+
+void softmax(const float* x, float* y, std::size_t n) {
+  const vec greatest = splat(reduce(reduce_op::max, x, n));
+  const vec scale = splat(1.0F / sum_lanes(exp_row(x, greatest, y, n)));
+  map(y, y, n, [=](vec v) { return mul(v, scale); });
 }
 
 void exp_rows(float* x, std::size_t row, std::size_t rows, std::size_t n, float* inverse) {
@@ -299,22 +313,8 @@ void exp_rows(float* x, std::size_t row, std::size_t rows, std::size_t n, float*
     float greatest[lanes];
     store(greatest, block[0]);
     for (std::size_t r = 0; r < here; ++r) {
-      const vec shift = splat(greatest[r]);
       float* const at = begin + r * row;
-      vec total = zero();
-      std::size_t i = 0;
-      for (; i + lanes <= n; i += lanes) {
-        const vec e = exp_below_zero(sub(load(at + i), shift));
-        store(at + i, e);
-        total = add(total, e);
-      }
-      if (i < n) {
-        const mask m = first_lanes(n - i);
-        const vec e = exp_below_zero(sub(load(at + i, m), shift));
-        store(at + i, e, m);
-        total = add(total, select(m, e, zero()));
-      }
-      block[r] = total;
+      block[r] = exp_row(at, splat(greatest[r]), at, n);
     }
     for (std::size_t r = here; r < lanes; ++r) block[r] = zero();
     transpose(block);
@@ -325,7 +325,7 @@ void exp_rows(float* x, std::size_t row, std::size_t rows, std::size_t n, float*
 
 void log_softmax(const float* x, float* y, std::size_t n) {
   const float largest = reduce(reduce_op::max, x, n);
-  const float total = exp_sum(x, largest, nullptr, n);
+  const float total = exp_sum(x, largest, n);
   const vec shift = splat(largest);
   const vec log_total = log(splat(total));
   map(x, y, n, [=](vec v) { return sub(sub(v, shift), log_total); });

@@ -1,11 +1,12 @@
-"""Models of models.py quantised as users do it, with ONNX Runtime's dynamic quantisation.
+"""Models of models.py in narrower types, as users make them: bytes by ONNX Runtime's dynamic quantisation, halves.
 
-    quantised.py FOLDER MODELS     makes FOLDER/<model>_int8/… as models.py does, from MODELS, its folder
+    quantised.py FOLDER MODELS     makes FOLDER/<model>_int8/… and <model>_fp16/… as models.py does, from MODELS, its folder
 """
 
 import pathlib
 import sys
 
+import halves
 import numpy as np
 from models import write
 from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -24,6 +25,8 @@ def main():
         if role == "input":
             cases.setdefault(case, {})[array] = np.load(models / "minilm" / file)
     write(folder, "minilm_int8", model, list(cases.values()))
+    model = halves.halved((models / "minilm" / "model.onnx").read_bytes())
+    write(folder, "minilm_fp16", model, [halves.halved_inputs(each) for each in cases.values()])
     (folder / ".complete").touch()
 
 

@@ -1,9 +1,9 @@
 # Adds the CPU's numerics and arithmetic operators to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
 # instruction set their compile flags. Included from src/inference/CMakeLists.txt.
-set(isa_sources cpu/kernels/isa_generic.cpp cpu/kernels/isa_generic_int8.cpp)
+set(isa_sources cpu/kernels/isa_generic.cpp cpu/kernels/isa_generic_half.cpp cpu/kernels/isa_generic_int8.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
-  set(avx2_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx2_int8.cpp)
-  set(avx512_sources cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_int8.cpp
+  set(avx2_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx2_half.cpp cpu/kernels/isa_avx2_int8.cpp)
+  set(avx512_sources cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_half.cpp cpu/kernels/isa_avx512_int8.cpp
     cpu/kernels/isa_avx512_vbmi_int8.cpp cpu/kernels/isa_avx512_vnni_int8.cpp)
   list(APPEND isa_sources ${avx2_sources} ${avx512_sources})
   set_property(SOURCE ${avx2_sources} APPEND PROPERTY COMPILE_OPTIONS -mavx2 -mfma -mf16c)
@@ -36,6 +36,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/conv_winograd.cpp
   cpu/kernels/elementwise.cpp
   cpu/kernels/gemm.cpp
+  cpu/kernels/half_table.cpp
   cpu/kernels/int8_conv.cpp
   cpu/kernels/int8_gemm.cpp
   cpu/kernels/int8_table.cpp

@@ -25,6 +25,10 @@ class device {
   // Throws error(unimplemented) for types and attributes it lacks.
   virtual std::unique_ptr<kernel> compile(const compile_context& context) const = 0;
 
+  // Whether float32 is what it computes half-width floats in, so that a graph had better be float32
+  // inside.
+  virtual bool computes_in_floats() const noexcept { return false; }
+
   virtual thread_pool& pool() = 0;
   virtual unsigned threads() const noexcept = 0;
 };

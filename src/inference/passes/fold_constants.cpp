@@ -46,10 +46,34 @@ bool fold_operation(graph& g, const node& n, pass_context& context) {
   return true;
 }
 
+// Lets go of constants when the last node that uses them is folded: where weights are rearranged or
+// widened, they are then not held in both forms all at once.
+class constant_users {
+ public:
+  explicit constant_users(const graph& g) : count_(g.values.size(), 0) {
+    for (const node& n : g.nodes) {
+      for (const value_id v : n.inputs) {
+        if (v != no_value) ++count_[v];
+      }
+    }
+    for (const value_id v : g.outputs) ++count_[v];
+  }
+
+  void folded(graph& g, const node& n) {
+    for (const value_id v : n.inputs) {
+      if (v != no_value && --count_[v] == 0) g.values[v].constant.reset();
+    }
+  }
+
+ private:
+  std::vector<std::size_t> count_;
+};
+
 }  // namespace
 
 bool fold_constants(graph& g, pass_context& context) {
   std::vector<bool> dead(g.nodes.size(), false);
+  constant_users users(g);
   bool changed = false;
   for (std::size_t i = 0; i < g.nodes.size(); ++i) {
     const node& n = g.nodes[i];
@@ -60,6 +84,7 @@ bool fold_constants(graph& g, pass_context& context) {
     if (!context.fold_dequantised && n.op_type == "DequantizeLinear") continue;
     if (runs_as_operation(n, g)) {
       dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context);
+      if (dead[i]) users.folded(g, n);
       changed = changed || dead[i];
       continue;
     }
@@ -93,6 +118,7 @@ bool fold_constants(graph& g, pass_context& context) {
       v.shape = results[o].shape();
       v.constant = std::make_shared<const tensor>(std::move(results[o]));
     }
+    users.folded(g, n);
     dead[i] = true;
     changed = true;
   }

@@ -47,7 +47,8 @@ void run_passes(graph& g, pass_context& context) {
                                {"inline_branches", inline_branches},
                                {"remove_identities", remove_identities},
                                {"remove_dead_code", remove_dead_code}};
-  constexpr pass rewrite[] = {{"recognise_patterns", recognise_patterns},
+  constexpr pass rewrite[] = {{"widen_halves", widen_halves},
+                              {"recognise_patterns", recognise_patterns},
                               {"recognise_lookups", recognise_lookups},
                               {"fuse_quantised", fuse_quantised},
                               // What was recognised leaves nodes behind that still use values.
@@ -70,6 +71,7 @@ void run_passes(graph& g, pass_context& context) {
   // Quantised weights are looked at as such before they become floats.
   context.fold_dequantised = false;
   for (const pass& p : clean_up) run(p);
+  run({"widen_halves", widen_halves});
   run({"fuse_quantised_graph", fuse_quantised_graph});
   context.fold_dequantised = true;
   // Each round makes the graph smaller; the bound only guards against two passes that undo each

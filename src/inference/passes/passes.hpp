@@ -40,6 +40,11 @@ bool inline_branches(graph& g, pass_context& context);
 // neutral constant, Reshape, Slice and Transpose that change nothing.
 bool remove_identities(graph& g, pass_context& context);
 
+// Halves become floats between the nodes of a graph that computes in them, where the device would
+// widen them in each node. Values that are seen outside keep their type, and what the last bit of a
+// value decides (comparisons, ArgMax, Floor …) is decided by the half.
+bool widen_halves(graph& g, pass_context& context);
+
 // Decomposed LayerNormalization, Gelu and HardSwish become one node.
 bool recognise_patterns(graph& g, pass_context& context);
 

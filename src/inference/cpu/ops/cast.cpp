@@ -1,4 +1,5 @@
 #include "inference/cpu/kernels/elements.hpp"
+#include "inference/cpu/kernels/half_table.hpp"
 #include "inference/cpu/ops/data_ops.hpp"
 #include "inference/cpu/ops/op_util.hpp"
 #include "inference/cpu/ops/strided_copy.hpp"
@@ -58,7 +59,13 @@ class cast_kernel final : public kernel {
     To* out = c.outputs[0].as<To>();
     c.pool.parallel_for(c.outputs[0].count, grain_for(sizeof(To) + sizeof(From)),
                         [&](std::size_t b, std::size_t e) {
-                          for (std::size_t i = b; i < e; ++i) out[i] = convert<To>(in[i]);
+                          if constexpr (is_half<From> && std::same_as<To, float>) {
+                            cpu::widen(in + b, e - b, out + b);
+                          } else if constexpr (is_half<To> && std::same_as<From, float>) {
+                            cpu::narrow_floats(in + b, e - b, out + b);
+                          } else {
+                            for (std::size_t i = b; i < e; ++i) out[i] = convert<To>(in[i]);
+                          }
                         });
   }
 };

@@ -1,6 +1,7 @@
 #include "inference/cpu/ops/plain.hpp"
 
 #include "inference/cpu/kernels/elements.hpp"
+#include "inference/cpu/kernels/half_table.hpp"
 #include "inference/cpu/ops/numeric_ops.hpp"
 #include "inference/cpu/ops/post_ops.hpp"
 #include "inference/cpu/thread_pool.hpp"
@@ -120,9 +121,9 @@ class widened_kernel final : public kernel {
       in[i].data = scratch.take<float>(v.count);
       float* x = in[i].as<float>();
       if (v.type == element_type::float16) {
-        for (std::size_t k = 0; k < v.count; ++k) x[k] = cpu::to_float(v.as<const float16>()[k]);
+        cpu::widen(v.as<const float16>(), v.count, x);
       } else {
-        for (std::size_t k = 0; k < v.count; ++k) x[k] = cpu::to_float(v.as<const bfloat16>()[k]);
+        cpu::widen(v.as<const bfloat16>(), v.count, x);
       }
     }
     for (std::size_t i = 0; i < c.outputs.size(); ++i) {
@@ -139,9 +140,9 @@ class widened_kernel final : public kernel {
       if (!is_half(v.type) || !v.present()) continue;
       const float* y = out[i].as<const float>();
       if (v.type == element_type::float16) {
-        for (std::size_t k = 0; k < v.count; ++k) v.as<float16>()[k] = cpu::to_float16(y[k]);
+        cpu::narrow_floats(y, v.count, v.as<float16>());
       } else {
-        for (std::size_t k = 0; k < v.count; ++k) v.as<bfloat16>()[k] = cpu::to_bfloat16(y[k]);
+        cpu::narrow_floats(y, v.count, v.as<bfloat16>());
       }
     }
   }

@@ -39,6 +39,7 @@ struct steps {
   bool bias = true;
   bool bounds = false;
   bool table = false;
+  float scale = 1;  // of the factors
 };
 
 void check(const int8_table& table, thread_pool& pool, const channels_last_shape& s, steps with) {
@@ -54,7 +55,7 @@ void check(const int8_table& table, thread_pool& pool, const channels_last_shape
   int8_requantise o;
   for (std::size_t c = 0; c < s.out_channels; ++c) {
     o.factors.push_back(static_cast<float>(1 + byte()) /
-                        (2e5F * std::sqrt(static_cast<float>(each))));
+                        (2e5F * std::sqrt(static_cast<float>(each))) * with.scale);
     if (with.bias) o.bias.push_back(byte() * 20 - 2000);
   }
   o.x_zero = 117;
@@ -118,6 +119,18 @@ TEST(int8_conv, pointwise) {
     check(*table, pool, shape_of(1, 6, 9, 1, axis(5, 1), axis(5, 1)), {false, false, false});
     check(*table, pool, shape_of(3, 7, 4, 1, axis(1, 1), axis(1, 1)), {true, false, true});
     check(*table, pool, shape_of(1, 8, 300, 1, axis(4, 1, 2), axis(5, 1, 2)), {true, true, true});
+  }
+}
+
+// Up to products that no integer holds.
+TEST(int8_conv, far_beyond_the_bounds) {
+  thread_pool pool(2);
+  for (const int8_table* table : int8_tables()) {
+    for (const float scale : {1e3F, 1e6F, 1e12F, 1e30F}) {
+      check(*table, pool, shape_of(1, 64, 70, 1, axis(5, 1), axis(5, 1)), {.scale = scale});
+      check(*table, pool, shape_of(1, 64, 64, 64, axis(5, 3, 1, 1), axis(5, 3, 1, 1)),
+            {.bounds = true, .scale = scale});
+    }
   }
 }
 

@@ -22,6 +22,12 @@ endif()
 # sanitizer that takes minutes to compile and wins nothing.
 if(NOT MIZZEN_SANITIZE)
   set_property(SOURCE ${isa_sources} APPEND PROPERTY COMPILE_OPTIONS -O3)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Partial redundancy elimination makes GCC 12 store the sums of a tile in each step as well.
+    set(int8_sources ${isa_sources})
+    list(FILTER int8_sources INCLUDE REGEX "_int8.cpp$")
+    set_property(SOURCE ${int8_sources} APPEND PROPERTY COMPILE_OPTIONS -fno-tree-pre)
+  endif()
 endif()
 
 list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES

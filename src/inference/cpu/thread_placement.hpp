@@ -1,7 +1,7 @@
 // Keeps a thread that waits for work off the processor of the thread that has some.
 //
-// In a virtual machine a scheduler takes an idle processor for one that the host has taken away, and
-// wakes a thread where the one that wakes it runs. Caller and worker then take turns, for
+// In a virtual machine a scheduler takes an idle processor for one that the host has taken away,
+// and wakes a thread where the one that wakes it runs. Caller and worker then take turns, for
 // milliseconds each, while the other processor stays idle.
 #pragma once
 
@@ -51,7 +51,7 @@ class thread_placement {
  private:
   pthread_t thread_{};
   int processor_ = -1;
-  int avoided_ = -1;      // -1: none
+  int avoided_ = -1;     // -1: none
   cpu_set_t allowed_{};  // if one is avoided: where the thread may run otherwise
 };
 

@@ -19,6 +19,11 @@ struct dot_right {
 
 inline ivec imul(ivec a, ivec b) { return _mm256_mullo_epi32(a, b); }
 inline dot_sum dot_zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline dot_sum dot_start(ivec x) {
+  // Each column's number is one of its two sums.
+  return {_mm256_cvtepu32_epi64(_mm256_castsi256_si128(x)),
+          _mm256_cvtepu32_epi64(_mm256_extracti128_si256(x, 1))};
+}
 inline dot_right load_dot(const std::int8_t* p) {
   const auto half = [](const std::int8_t* from) {
     return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
@@ -73,15 +78,31 @@ inline ivec zip_bytes_low(ivec a, ivec b) { return _mm256_unpacklo_epi8(a, b); }
 inline ivec zip_bytes_high(ivec a, ivec b) { return _mm256_unpackhi_epi8(a, b); }
 inline ivec zip_pairs_low(ivec a, ivec b) { return _mm256_unpacklo_epi16(a, b); }
 inline ivec zip_pairs_high(ivec a, ivec b) { return _mm256_unpackhi_epi16(a, b); }
-// The inverse: numbers in [0, 255] of four vectors, each with four numbers of each 16 bytes.
-inline void store_joined(std::uint8_t* p, const ivec (&x)[4], std::size_t n) {
-  const __m256i bytes =
-      _mm256_packus_epi16(_mm256_packs_epi32(x[0], x[1]), _mm256_packs_epi32(x[2], x[3]));
+// The inverse: clamp(x + zero, low, high) of four vectors, each with four numbers of each 16 bytes.
+// The bounds lie in [0, 255].
+struct byte_bounds {
+  byte_bounds(std::int32_t zero, std::int32_t low, std::int32_t high)
+      : zero_of_pairs(_mm256_set1_epi16(static_cast<short>(zero))),
+        low_bytes(_mm256_set1_epi8(static_cast<char>(low))),
+        high_bytes(_mm256_set1_epi8(static_cast<char>(high))) {}
+  ivec zero_of_pairs, low_bytes, high_bytes;
+};
+inline ivec join_bytes(const ivec (&x)[4], const byte_bounds& b) {
+  const auto pairs = [&](ivec low, ivec high) {
+    return _mm256_adds_epi16(_mm256_packs_epi32(low, high), b.zero_of_pairs);
+  };
+  const __m256i bytes = _mm256_packus_epi16(pairs(x[0], x[1]), pairs(x[2], x[3]));
+  return _mm256_min_epu8(_mm256_max_epu8(bytes, b.low_bytes), b.high_bytes);
+}
+inline void store_bytes(std::uint8_t* p, ivec bytes, std::size_t n) {
   if (n == 32) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), bytes);
   } else {
     __builtin_memcpy(p, &bytes, n);
   }
 }
+// Whether two rows of a tile of two vectors are joined at once.
+constexpr bool joins_rows = false;
+inline void store_two_rows(std::uint8_t*, std::uint8_t*, ivec, std::size_t) {}
 
 }  // namespace

@@ -18,6 +18,10 @@ struct dot_right {
 
 inline ivec imul(ivec a, ivec b) { return _mm512_mullo_epi32(a, b); }
 inline dot_sum dot_zero() { return {_mm512_setzero_si512(), _mm512_setzero_si512()}; }
+inline dot_sum dot_start(ivec x) {
+  return {_mm512_cvtepu32_epi64(_mm512_castsi512_si256(x)),
+          _mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(x, 1))};
+}
 inline dot_right load_dot(const std::int8_t* p) {
   const auto half = [](const std::int8_t* from) {
     return _mm512_cvtepi8_epi16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));

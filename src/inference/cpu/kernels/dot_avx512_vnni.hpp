@@ -14,6 +14,7 @@ using dot_right = ivec;
 
 inline ivec imul(ivec a, ivec b) { return _mm512_mullo_epi32(a, b); }
 inline dot_sum dot_zero() { return _mm512_setzero_si512(); }
+inline dot_sum dot_start(ivec x) { return x; }
 inline dot_right load_dot(const std::int8_t* p) { return _mm512_loadu_si512(p); }
 inline dot_left splat_dot(const std::uint8_t* p) {
   std::int32_t four;

@@ -22,6 +22,8 @@ inline ivec imul(ivec a, ivec b) {
       __builtin_convertvector(a, uvec) * __builtin_convertvector(b, uvec), ivec);
 }
 inline dot_sum dot_zero() { return ivec{}; }
+// A sum that begins with x.
+inline dot_sum dot_start(ivec x) { return x; }
 inline dot_right load_dot(const std::int8_t* p) {
   dot_right r{};
   for (int k = 0; k < 4; ++k) r.of[k] = ivec{p[k], p[4 + k], p[8 + k], p[12 + k]};
@@ -80,8 +82,20 @@ inline ivec zip_bytes_low(ivec a, ivec b) { return zip<byte_vec, 0>(a, b); }
 inline ivec zip_bytes_high(ivec a, ivec b) { return zip<byte_vec, 1>(a, b); }
 inline ivec zip_pairs_low(ivec a, ivec b) { return zip<pair_vec, 0>(a, b); }
 inline ivec zip_pairs_high(ivec a, ivec b) { return zip<pair_vec, 1>(a, b); }
-inline void store_joined(std::uint8_t* p, const ivec (&x)[4], std::size_t n) {
-  for (std::size_t i = 0; i < n; ++i) p[i] = static_cast<std::uint8_t>(x[i / 4][i % 4]);
+struct byte_bounds {
+  std::int32_t zero, low, high;
+};
+inline ivec join_bytes(const ivec (&x)[4], const byte_bounds& b) {
+  byte_vec bytes{};
+  for (int i = 0; i < 16; ++i) {
+    // The sum is made where it cannot overflow.
+    const std::int64_t y = std::int64_t{x[i / 4][i % 4]} + b.zero;
+    bytes[i] = static_cast<std::uint8_t>(y < b.low ? b.low : y > b.high ? b.high : y);
+  }
+  return same_bits<ivec>(bytes);
 }
+inline void store_bytes(std::uint8_t* p, ivec bytes, std::size_t n) { std::memcpy(p, &bytes, n); }
+constexpr bool joins_rows = false;
+inline void store_two_rows(std::uint8_t*, std::uint8_t*, ivec, std::size_t) {}
 
 }  // namespace

@@ -230,8 +230,9 @@ void int8_convolution::pack_panels(const channels_last_shape& s, const std::int8
   shifts_.assign(s.groups * padded_, 0);
   const std::size_t each = s.in_per_group() * all_taps;
   for (std::size_t c = 0; c < s.out_channels; ++c) {
-    const std::size_t n = c % columns;
-    const std::size_t place = c / columns * padded_ + n;
+    const std::size_t n = c % columns / width * width;  // of the panel
+    const std::size_t in_panel = table_.pixel_place(c % columns - n, std::min(width, columns - n));
+    const std::size_t place = c / columns * padded_ + n + in_panel;
     const std::int8_t* const from = weights + c * each;
     factors_[place] = output_.factors[output_.factors.size() == 1 ? 0 : c];
     shifts_[place] = shift_of(output_, c, each, [&](std::size_t i) { return from[i]; });
@@ -239,7 +240,7 @@ void int8_convolution::pack_panels(const channels_last_shape& s, const std::int8
     const std::size_t depth = s.in_per_group();
     for (std::size_t tap = 0; tap < all_taps; ++tap) {
       const std::size_t first = tap % merged * depth;
-      std::int8_t* const to = panel + (tap / merged * quads * width + n % width) * 4;
+      std::int8_t* const to = panel + (tap / merged * quads * width + in_panel) * 4;
       const std::int8_t* const x = from + tap;
       std::size_t i = 0;
       if (first % 4 == 0) {

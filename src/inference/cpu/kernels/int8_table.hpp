@@ -52,8 +52,9 @@ struct int8_pixels {
   std::size_t taps = 0;
   std::size_t quads = 0;                   // of each tap
   const std::uint8_t* const* a = nullptr;  // [rows][taps]: 4 quads bytes each
-  const std::int8_t* b = nullptr;          // [taps][quads][tile_columns][4]
-  int8_output out;
+  // [taps][quads][tile_columns in the order of int8_table::pixel_place][4]
+  const std::int8_t* b = nullptr;
+  int8_output out;  // in that order
   std::uint8_t* y = nullptr;
   std::size_t y_row = 0;
 };
@@ -100,6 +101,7 @@ struct int8_table {
   // and back. y may be x.
   void (*flip)(const std::uint8_t* x, std::size_t n, std::uint8_t* y);
   void (*pixels)(const int8_pixels& t);
+  bool joins_rows;
   void (*depthwise)(const int8_depthwise& t);
   std::size_t depthwise_channels;
   look_up_function look_up;
@@ -109,6 +111,12 @@ struct int8_table {
   // y = max(x, y).
   void (*greatest)(const std::uint8_t* x, std::size_t n, std::uint8_t* y);
 
+  // Where int8_pixels has a column of a panel with so many of them.
+  std::size_t pixel_place(std::size_t column, std::size_t columns) const noexcept {
+    const std::size_t lanes = tile_columns / 2;
+    if (!joins_rows || columns <= lanes) return column;
+    return column % 8 / 4 * lanes + column / 8 * 4 + column % 4;
+  }
   // Where int8_depthwise has a channel.
   std::size_t depthwise_place(std::size_t channel) const noexcept {
     const std::size_t lanes = depthwise_channels / 4;

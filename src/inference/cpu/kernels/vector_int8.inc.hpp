@@ -134,6 +134,7 @@ constexpr int8_table make_int8_table(std::string_view name) {
   t.dequantise = dequantise;
   t.flip = flip;
   t.pixels = convolve_pixels_of<dot_rows>;
+  t.joins_rows = joins_rows && dot_vectors == 2;
   t.depthwise = convolve_depthwise;
   t.depthwise_channels = static_cast<std::size_t>(lanes) * 4;
   t.look_up = look_up;

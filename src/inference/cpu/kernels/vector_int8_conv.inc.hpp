@@ -31,13 +31,29 @@ class to_bytes {
       : low_(splat(o.low)), high_(splat(o.high)), zero_(isplat(o.zero)) {}
 
   ivec operator()(vec x) const { return iadd(nearest_int(min(max(x, low_), high_)), zero_); }
-  ivec operator()(ivec sum, ivec shift, vec factor) const {
-    return (*this)(mul(to_float(iadd(sum, shift)), factor));
-  }
+  ivec operator()(ivec sum, vec factor) const { return (*this)(mul(to_float(sum), factor)); }
 
  private:
   vec low_, high_;
   ivec zero_;
+};
+
+// The same by four vectors, which join_bytes() puts beside each other: the bounds are then asked
+// for once for all of them.
+class to_joined_bytes {
+ public:
+  explicit to_joined_bytes(const int8_output& o)
+      : bounds_(o.zero, static_cast<std::int32_t>(o.low) + o.zero,
+                static_cast<std::int32_t>(o.high) + o.zero) {}
+
+  // What is beyond 16 bits stays beyond the bounds, and is a number of 32 bits; NaN is the least.
+  static ivec rounded(ivec sum, vec factor) {
+    return nearest_int(min(splat(65536.0F), mul(to_float(sum), factor)));
+  }
+  ivec operator()(const ivec (&x)[4]) const { return join_bytes(x, bounds_); }
+
+ private:
+  byte_bounds bounds_;
 };
 
 inline void store_some(std::uint8_t* y, ivec x, std::size_t n) {
@@ -47,11 +63,27 @@ inline void store_some(std::uint8_t* y, ivec x, std::size_t n) {
   __builtin_memcpy(y, part, n);
 }
 
+// Rows from Row on, by two. A template rather than a loop: sums that a loop looks up by a number
+// that is not constant from the start do not stay in registers.
+template <int Row, int Rows>
+inline __attribute__((always_inline)) void store_joined(const int8_pixels& t,
+                                                        const to_joined_bytes& finish, vec left,
+                                                        vec right, const dot_sum (&sum)[Rows][2]) {
+  constexpr int next = Row + 1 < Rows ? Row + 1 : Row;
+  const ivec x[4] = {finish.rounded(dot_total(sum[Row][0]), left),
+                     finish.rounded(dot_total(sum[Row][1]), right),
+                     finish.rounded(dot_total(sum[next][0]), left),
+                     finish.rounded(dot_total(sum[next][1]), right)};
+  store_two_rows(t.y + Row * t.y_row, t.y + next * t.y_row, finish(x), t.columns);
+  if constexpr (next + 1 < Rows) store_joined<next + 1>(t, finish, left, right, sum);
+}
+
 template <int Rows, int Vectors>
 void convolve_pixels(const int8_pixels& t) {
   dot_sum sum[Rows][Vectors];
-  MIZZEN_UNROLL_DOTS for (int r = 0; r < Rows; ++r) {
-    MIZZEN_UNROLL_DOTS for (int v = 0; v < Vectors; ++v) sum[r][v] = dot_zero();
+  MIZZEN_UNROLL_DOTS for (int v = 0; v < Vectors; ++v) {
+    const dot_sum start = dot_start(load_ints(t.out.shift + v * lanes));
+    MIZZEN_UNROLL_DOTS for (int r = 0; r < Rows; ++r) sum[r][v] = start;
   }
   const std::int8_t* b = t.b;
   for (std::size_t tap = 0; tap < t.taps; ++tap) {
@@ -69,15 +101,18 @@ void convolve_pixels(const int8_pixels& t) {
       b += dot_columns * 4;
     }
   }
-  const to_bytes finish(t.out);
-  MIZZEN_UNROLL_DOTS for (int v = 0; v < Vectors; ++v) {
-    const std::size_t first = static_cast<std::size_t>(v) * lanes;
-    if (first >= t.columns) continue;
-    const ivec shift = load_ints(t.out.shift + first);
-    const vec factor = load(t.out.factor + first);
-    MIZZEN_UNROLL_DOTS for (int r = 0; r < Rows; ++r) {
-      store_some(t.y + static_cast<std::size_t>(r) * t.y_row + first,
-                 finish(dot_total(sum[r][v]), shift, factor), t.columns - first);
+  if constexpr (joins_rows && Vectors == 2) {
+    store_joined<0>(t, to_joined_bytes(t.out), load(t.out.factor), load(t.out.factor + lanes), sum);
+  } else {
+    const to_bytes finish(t.out);
+    MIZZEN_UNROLL_DOTS for (int v = 0; v < Vectors; ++v) {
+      const std::size_t first = static_cast<std::size_t>(v) * lanes;
+      if (first >= t.columns) continue;
+      const vec factor = load(t.out.factor + first);
+      MIZZEN_UNROLL_DOTS for (int r = 0; r < Rows; ++r) {
+        store_some(t.y + static_cast<std::size_t>(r) * t.y_row + first,
+                   finish(dot_total(sum[r][v]), factor), t.columns - first);
+      }
     }
   }
 }
@@ -98,7 +133,7 @@ template <int Pixels, bool Whole>
 void convolve_depthwise_pixels(const int8_depthwise& t, std::size_t pixel) {
   ivec sum[Pixels][4];
   MIZZEN_UNROLL_DOTS for (int p = 0; p < Pixels; ++p) {
-    MIZZEN_UNROLL_DOTS for (int j = 0; j < 4; ++j) sum[p][j] = isplat(0);
+    MIZZEN_UNROLL_DOTS for (int j = 0; j < 4; ++j) sum[p][j] = load_ints(t.out.shift + j * lanes);
   }
   const std::uint8_t* const* a = t.a + pixel * t.fours * 4;
   const std::int8_t* b = t.b;
@@ -120,13 +155,13 @@ void convolve_depthwise_pixels(const int8_depthwise& t, std::size_t pixel) {
       sum[p][3] = dot_quads(sum[p][3], zip_pairs_high(first_high, second_high), b + lanes * 12);
     }
   }
-  const to_bytes finish(t.out);
+  const to_joined_bytes finish(t.out);
   MIZZEN_UNROLL_DOTS for (int p = 0; p < Pixels; ++p) {
     ivec y[4];
     MIZZEN_UNROLL_DOTS for (int j = 0; j < 4; ++j) {
-      y[j] = finish(sum[p][j], load_ints(t.out.shift + j * lanes), load(t.out.factor + j * lanes));
+      y[j] = finish.rounded(sum[p][j], load(t.out.factor + j * lanes));
     }
-    store_joined(t.y + (pixel + static_cast<std::size_t>(p)) * t.y_row, y, t.channels);
+    store_bytes(t.y + (pixel + static_cast<std::size_t>(p)) * t.y_row, finish(y), t.channels);
   }
 }
 

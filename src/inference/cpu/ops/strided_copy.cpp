@@ -53,6 +53,16 @@ void copy_row(T* target, const T* source, const loop& l) {
   }
 }
 
+// target[i * Inner + j] = source[i + j * step], as where planes become channels that lie last.
+template <std::int64_t Inner, class T>
+void copy_few(T* target, const T* source, std::int64_t count, std::int64_t step) {
+  for (std::int64_t i = 0; i < count; ++i, target += Inner) {
+    T all[Inner];
+    for (std::int64_t j = 0; j < Inner; ++j) all[j] = source[i + j * step];
+    std::memcpy(target, all, sizeof all);
+  }
+}
+
 // Two loops at once, in tiles, so that both sides touch each cache line few times.
 template <class T>
 void copy_plane(T* target, const T* source, const loop& outer, const loop& inner) {
@@ -62,6 +72,11 @@ void copy_plane(T* target, const T* source, const loop& outer, const loop& inner
       copy_row(target + i * outer.target, source + i * outer.source, inner);
     }
     return;
+  }
+  if (inner.target == 1 && outer.target == inner.count) {
+    if (inner.count == 2) return copy_few<2>(target, source, outer.count, inner.source);
+    if (inner.count == 3) return copy_few<3>(target, source, outer.count, inner.source);
+    if (inner.count == 4) return copy_few<4>(target, source, outer.count, inner.source);
   }
   for (std::int64_t i0 = 0; i0 < outer.count; i0 += tile) {
     const std::int64_t i1 = std::min(i0 + tile, outer.count);

@@ -46,13 +46,25 @@ void look_for(std::chrono::microseconds most, const Condition& met) {
 // One call of parallel_for. Lives on its caller's stack, linked into the pool's list while it has
 // pieces left to hand out.
 struct thread_pool::job {
-  job(range_function f, void* c, std::size_t n, std::size_t p) noexcept
-      : call(f), context(c), count(n), piece(p) {}
+  job(range_function f, void* c, std::size_t n, std::size_t p, unsigned threads) noexcept
+      : call(f), context(c), count(n), least(p), share(std::size_t{2} * threads) {}
+
+  // Pieces get smaller towards the end: that evens out unequal speeds, and few are enough.
+  bool take(std::size_t& begin, std::size_t& end) noexcept {
+    begin = next.load(std::memory_order_relaxed);
+    do {
+      if (begin >= count) return false;
+      const std::size_t left = count - begin;
+      end = begin + std::min(left, std::max(least, left / share));
+    } while (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed));
+    return true;
+  }
 
   range_function call;
   void* context;
   std::size_t count;
-  std::size_t piece;
+  std::size_t least;  // indices of a piece, but for the last
+  std::size_t share;
   std::atomic<std::size_t> next{0};
 
   // Guarded by the pool's mutex.
@@ -143,10 +155,8 @@ thread_pool::~thread_pool() {
 void thread_pool::take_part(job& work, unsigned slot) noexcept {
   const thread_pool* const outer = std::exchange(inside, this);
   try {
-    for (;;) {
-      const std::size_t begin = work.next.fetch_add(work.piece, std::memory_order_relaxed);
-      if (begin >= work.count) break;
-      work.call(work.context, begin, begin + std::min(work.piece, work.count - begin), slot);
+    for (std::size_t begin = 0, end = 0; work.take(begin, end);) {
+      work.call(work.context, begin, end, slot);
     }
   } catch (...) {
     work.next.store(work.count, std::memory_order_relaxed);
@@ -200,11 +210,8 @@ void thread_pool::run(std::size_t count, std::size_t grain, range_function call,
     call(context, 0, count, 0);
     return;
   }
-  // A few pieces per thread even out unequal speeds without a fight over the counter.
-  const std::size_t pieces = std::min<std::size_t>(most, std::size_t{4} * size_);
-  job work(call, context, count, std::max(grain, (count - 1) / pieces + 1));
-  const std::size_t real_pieces = (count - 1) / work.piece + 1;
-  const unsigned wanted = static_cast<unsigned>(std::min<std::size_t>(real_pieces, size_) - 1);
+  job work(call, context, count, std::max(grain, count / (std::size_t{16} * size_)), size_);
+  const unsigned wanted = static_cast<unsigned>(std::min<std::size_t>(most, size_) - 1);
   work.helpers_wanted = wanted;
   if (wanted != 0) {
     unsigned awake = 0;

@@ -339,17 +339,24 @@ void int8_convolution::direct(const call& c) const {
   const std::size_t columns = s.out_per_group();
   const std::size_t width = table_.tile_columns;
   const std::size_t quads = divide_up(depth_, std::size_t{4});
-  const std::size_t chunk = std::max(block_columns / width, std::size_t{1}) * width;
-  const std::size_t across = divide_up(columns, chunk);
+  // Blocks of pixels of about the same size; and of columns, in smaller ones where threads would
+  // have few of them each.
   const std::size_t down = divide_up(pixels, block_rows(all_taps));
+  const std::size_t block = round_up(divide_up(pixels, down), table_.tile_rows);
+  std::size_t chunk = std::max(block_columns / width, std::size_t{1}) * width;
+  if (c.pool.size() > 1) {
+    const std::size_t wanted = divide_up(std::size_t{4} * c.pool.size(), down * s.groups);
+    chunk = std::clamp(round_up(divide_up(columns, wanted), width), 2 * width, chunk);
+  }
+  const std::size_t across = divide_up(columns, chunk);
   c.pool.parallel_for(
       down * s.groups * across, 1, [&](std::size_t begin, std::size_t end, unsigned slot) {
         const std::uint8_t** const addresses = c.addresses + slot * block_rows(all_taps) * all_taps;
         for (std::size_t i = begin; i < end; ++i) {
           const std::size_t column = i % across * chunk;
           const std::size_t group = i / across % s.groups;
-          const std::size_t first = i / across / s.groups * block_rows(all_taps);
-          const std::size_t rows = std::min(block_rows(all_taps), pixels - first);
+          const std::size_t first = i / across / s.groups * block;
+          const std::size_t rows = std::min(block, pixels - first);
           const std::size_t tile_rows = divide_up(rows, divide_up(rows, table_.tile_rows));
           const std::size_t last = std::min(column + chunk, columns);
           addresses_of(c.picture, first, rows, group * s.in_per_group(), pad_.data(), all_taps,

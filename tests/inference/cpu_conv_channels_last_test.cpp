@@ -168,6 +168,8 @@ TEST_P(channels_last_kernels, winograd) {
       picture(2, 19, 37, axis(13, 3, 1, 1, 1), axis(15, 3, 1, 1, 1)),
       picture(1, 24, 16, axis(14, 3), axis(40, 3, 1, 2, 0)),
       picture(1, 64, 64, axis(56, 3, 1, 1, 1), axis(56, 3, 1, 1, 1)),
+      // One block, whose channels the threads share.
+      picture(1, 32, 100, axis(7, 3, 1, 1, 1), axis(7, 3, 1, 1, 1)),
       {1, 16, 17, 1, {{axis(5, 3, 1, 1, 1), axis(12, 3, 1, 1, 1), axis(12, 3, 1, 1, 1)}}},
       {2, 16, 16, 1, {{axis(2, 3, 1, 2, 2), axis(11, 3, 1, 1, 1), axis(11, 3, 1, 1, 1)}}},
   };

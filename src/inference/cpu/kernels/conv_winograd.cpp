@@ -51,9 +51,11 @@ class winograd_block {
         sums_(slices_ + cut.kept * cut.slice_floats(s_)),
         x_(reinterpret_cast<const float**>(sums_ + cut.sum_floats(s_))) {}
 
-  // Rows of tiles [first, last) of an image, all slices.
-  void run(std::size_t image, std::size_t first, std::size_t last) {
+  // Rows of tiles [first, last) of an image, all slices; of the output some channels, in whole
+  // panels.
+  void run(std::size_t image, std::size_t first, std::size_t last, channel_range channels) {
     image_ = image;
+    channels_ = channels;
     first_ = first;
     tiles_ = (last - first) * cut_.across;
     const window_axis& d = s_.window.depth();
@@ -116,14 +118,15 @@ class winograd_block {
           x_[t * tile.taps + i] = slice(begin + i) + (m * tiles_ + t) * s_.in_channels;
         }
       }
-      for (std::size_t n = 0; n < s_.out_channels; n += width) {
-        tile.columns = std::min(width, s_.out_channels - n);
+      for (std::size_t n = channels_.first; n < channels_.end; n += width) {
+        tile.columns = std::min(width, channels_.end - n);
         const std::size_t stored = round_up(tile.columns, call_.kernels.vector_size());
         tile.weights = call_.weights.panel(m, 0, n) + tap * s_.in_channels * stored;
-        const bool last = n + width >= s_.out_channels;
-        const float* const next = !last                       ? call_.weights.panel(m, 0, n + width)
-                                  : m + 1 < winograd_matrices ? call_.weights.panel(m + 1, 0, 0)
-                                                              : nullptr;
+        const bool last = n + width >= channels_.end;
+        const float* const next = !last ? call_.weights.panel(m, 0, n + width)
+                                  : m + 1 < winograd_matrices
+                                      ? call_.weights.panel(m + 1, 0, channels_.first)
+                                      : nullptr;
         fetch_next(tile, next, call_.weights.rows() * width, divide_up(tiles_, step));
         for (std::size_t t = 0; t < tiles_; t += step) {
           tile.rows = std::min(step, tiles_ - t);
@@ -140,14 +143,15 @@ class winograd_block {
     const window_axis& h = s_.window.height();
     const window_axis& w = s_.window.width();
     const std::size_t channels = s_.out_channels;
+    const std::size_t some = channels_.end - channels_.first;
     const channels_last_epilogue& e = call_.epilogue;
     const std::size_t picture = (image_ * s_.window.depth().out + od) * h.out * w.out;
     std::array<float*, winograd_out * winograd_out> y;
     std::array<const float*, winograd_out * winograd_out> residual;
     winograd_result tile;
     tile.step = tiles_ * channels;
-    tile.channels = channels;
-    tile.bias = e.bias;
+    tile.channels = some;
+    tile.bias = e.bias != nullptr ? e.bias + channels_.first : nullptr;
     tile.y = y.data();
     tile.last = e.last;
     for (std::size_t t = 0; t < tiles_; ++t) {
@@ -157,20 +161,21 @@ class winograd_block {
         const std::size_t oh = top + i / winograd_out;
         const std::size_t ow = left + i % winograd_out;
         const bool inside = oh < h.out && ow < w.out;
-        const std::size_t at = (picture + oh * w.out + ow) * channels;
+        const std::size_t at = (picture + oh * w.out + ow) * channels + channels_.first;
         y[i] = inside ? call_.y + at : nullptr;
         residual[i] = inside && e.residual != nullptr ? e.residual + at : nullptr;
       }
-      tile.sums = sums_ + t * channels;
+      tile.sums = sums_ + t * channels + channels_.first;
       tile.residual = e.residual != nullptr ? residual.data() : nullptr;
       call_.kernels.winograd_output(tile);
     }
     const std::size_t top = first_ * winograd_out;
     const std::size_t bottom = std::min(h.out, top + tiles_ / cut_.across * winograd_out);
-    const std::size_t line = w.out * channels;
-    for (std::size_t oh = top; oh < bottom; ++oh) {
-      const std::size_t at = picture * channels + oh * line;
-      call_.finish(at, call_.y + at, line);
+    // A line at a time, or a pixel where other channels lie between.
+    const std::size_t step = some == channels ? w.out : 1;
+    for (std::size_t pixel = top * w.out; pixel < bottom * w.out; pixel += step) {
+      const std::size_t at = (picture + pixel) * channels + channels_.first;
+      call_.finish(at, call_.y + at, step * some);
     }
   }
 
@@ -181,6 +186,7 @@ class winograd_block {
   float* sums_;
   const float** x_;
   std::size_t image_ = 0;
+  channel_range channels_;
   std::size_t first_ = 0;
   std::size_t tiles_ = 0;
 };
@@ -287,14 +293,24 @@ void conv_winograd(const channels_last_call& call) {
   const tiling cut(s);
   const std::size_t blocks = divide_up(cut.down, cut.rows);
   const std::size_t per_thread = round_up(cut.per_thread(s), 16);
-  call.pool.parallel_for(s.batch * blocks, 1,
-                         [&](std::size_t begin, std::size_t end, unsigned slot) {
-                           winograd_block each(call, cut, call.scratch + slot * per_thread);
-                           for (std::size_t i = begin; i < end; ++i) {
-                             const std::size_t first = i % blocks * cut.rows;
-                             each.run(i / blocks, first, std::min(first + cut.rows, cut.down));
-                           }
-                         });
+  // Where threads are more than blocks they share the channels of one; each transforms the input.
+  std::size_t channels = s.out_channels;
+  const std::size_t threads = call.pool.size();
+  if (s.batch * blocks < threads) {
+    channels = round_up(divide_up(channels, divide_up(2 * threads, s.batch * blocks)),
+                        call.kernels.tile_columns());
+  }
+  const std::size_t parts = divide_up(s.out_channels, channels);
+  call.pool.parallel_for(
+      s.batch * blocks * parts, 1, [&](std::size_t begin, std::size_t end, unsigned slot) {
+        winograd_block each(call, cut, call.scratch + slot * per_thread);
+        for (std::size_t i = begin; i < end; ++i) {
+          const std::size_t first = i / parts % blocks * cut.rows;
+          const std::size_t from = i % parts * channels;
+          each.run(i / parts / blocks, first, std::min(first + cut.rows, cut.down),
+                   {from, std::min(from + channels, s.out_channels)});
+        }
+      });
 }
 
 }  // namespace mizzen::inference::detail::cpu

@@ -56,8 +56,22 @@ struct value_info {
 // tensor reads "sequence(float32[…])".
 std::string to_string(const value_info& info);
 
+// For the devices "cuda:N".
+struct gpu_options {
+  // How float32 is computed. Inputs and outputs of the model have its types all the same.
+  enum class arithmetic {
+    float32 = 0,  // as it stands
+    tf32 = 1,     // factors of products and convolutions rounded to 10 bits
+    float16 = 2,  // values between the inputs and outputs of a part are float16
+  };
+  arithmetic math = arithmetic::float32;
+  // Folder for compiled kernels and the timed choice of algorithms; empty path: none is kept.
+  // nullopt: cuda/ in $MIZZEN_CACHE, else mizzen/cuda/ in $XDG_CACHE_HOME or ~/.cache.
+  std::optional<std::filesystem::path> cache = std::nullopt;
+};
+
 struct session_options {
-  // Where it runs; see device.hpp.
+  // Where it runs; see device.hpp. What a GPU lacks of the model's operators runs on the processor.
   std::string device = "cpu";
   // Threads of one run, the calling one included; 0: available_cpus().
   unsigned threads = 0;
@@ -86,6 +100,7 @@ struct session_options {
   // Weights are held once by all sessions that are given the same cache; see weight_cache.hpp.
   // Null: the session holds its own.
   std::shared_ptr<weight_cache> weights = {};
+  gpu_options gpu = {};
 };
 
 struct run_options {

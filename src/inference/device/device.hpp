@@ -11,6 +11,24 @@
 
 namespace mizzen::inference::detail {
 
+// Of a device that computes parts of a graph rather than single nodes: other nodes, and what is
+// computed while loading and planning, are left to the processor. Thread safe.
+class part_compiler {
+ public:
+  part_compiler() = default;
+  part_compiler(const part_compiler&) = delete;
+  part_compiler& operator=(const part_compiler&) = delete;
+  virtual ~part_compiler() = default;
+
+  // Whether the node may be in a part, whatever its unknown dimensions turn out to be.
+  virtual bool supports(const graph& g, const node& n) const = 0;
+
+  // A graph without subgraphs whose types and shapes are all known. The kernel has its inputs and
+  // outputs; the constants stay where they are for as long as it lives. Throws
+  // error(unimplemented) for shapes it lacks.
+  virtual std::unique_ptr<kernel> compile(const graph& g) const = 0;
+};
+
 // One per session. compile() and the questions before it are called while the session loads, from
 // one thread; kernels live no longer than their device.
 class device {
@@ -28,6 +46,9 @@ class device {
   // Whether float32 is what it computes half-width floats in, so that a graph had better be float32
   // inside.
   virtual bool computes_in_floats() const noexcept { return false; }
+
+  // Null for a device that computes node by node.
+  virtual const part_compiler* parts() const { return nullptr; }
 
   virtual thread_pool& pool() = 0;
   virtual unsigned threads() const noexcept = 0;

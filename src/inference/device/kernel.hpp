@@ -61,8 +61,9 @@ struct compile_context {
   [[noreturn]] void invalid(std::string_view what) const;
 };
 
-// Concrete types and shapes of one plan, before memory is assigned (all data pointers null; look at
-// shape.data() or type to see whether an optional one is there: type is undefined when it is not).
+// Concrete types and shapes of one plan, before memory is assigned (data pointers are null, in
+// scratch_bytes() all of them; look at shape.data() or type to see whether an optional one is
+// there: type is undefined when it is not).
 struct shape_context {
   std::span<const value_view> inputs;
   std::span<const value_view> outputs;
@@ -94,6 +95,10 @@ class kernel {
   kernel(const kernel&) = delete;
   kernel& operator=(const kernel&) = delete;
   virtual ~kernel() = default;
+
+  // A kernel for just these shapes, which the plan keeps and asks and runs in place of this one;
+  // null where one fits all. Inputs whose values the plan knows have their data.
+  virtual std::unique_ptr<kernel> for_shapes(const shape_context&) const { return nullptr; }
 
   // Temporary memory that run() needs for these shapes.
   virtual std::size_t scratch_bytes(const shape_context&) const { return 0; }

@@ -1,8 +1,13 @@
 // Operators of the domain "mizzen", which passes make.
 #include "inference/graph/shape_rules.hpp"
+#include "inference/graph/subgraph.hpp"
+
+#include <limits>
 
 namespace mizzen::inference::detail {
 namespace {
+
+constexpr std::size_t any_number = std::numeric_limits<std::size_t>::max();
 
 // Whether rows are [batch, heads, rows, width], not [batch, rows, columns].
 bool by_head(const dims& rows) { return rows.size() == 4; }
@@ -83,10 +88,26 @@ void byte_pair(infer_context& c) {
   c.set(0, c.type(7), c.broadcast(*c.shape(0), *c.shape(3)));
 }
 
+// A graph of its own; see passes/partition.hpp.
+void device_part(infer_context& c) {
+  const auto body = c.attributes().require_graph("body");
+  const auto made = outputs_of(specialise(*body, inputs_of(*body, {}, c.every_input())));
+  bool all_known = true;
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    c.set(i, made[i].type, made[i].shape);
+    all_known = all_known && made[i].shape && dim_product(*made[i].shape) >= 0;
+  }
+  if (all_known) return;
+  for (const std::int64_t i : c.attributes().get_ints("shape_inputs")) {
+    static_cast<void>(c.known(static_cast<std::size_t>(i)));
+  }
+}
+
 }  // namespace
 
 void add_mizzen_rules(shape_rule_table& table) {
   table["Attention"] = {3, 8, 1, attention};
+  table["DevicePart"] = {0, any_number, any_number, device_part};
   table["ConvStrip"] = {1, 7, 1, conv_strip};
   table["ByteTable"] = {2, 2, 1, byte_table};
   table["QLinearAdd"] = {8, 8, 1, byte_pair};

@@ -68,6 +68,20 @@ void run_passes(graph& g, pass_context& context) {
     }
     return changed;
   };
+  // A device of parts gets the operators as they are, once the patterns are found in them: it fuses
+  // and lays out its parts itself. The passes below are for what is left to the host.
+  if (context.host.parts() != nullptr) {
+    constexpr pass prepare[] = {{"recognise_patterns", recognise_patterns},
+                                {"recognise_lookups", recognise_lookups},
+                                {"fold_into_conv", fold_into_conv}};
+    for (int round = 0; round < 4; ++round) {
+      bool changed = false;
+      for (const pass& p : clean_up) changed = run(p) || changed;
+      for (const pass& p : prepare) changed = run(p) || changed;
+      if (!changed) break;
+    }
+    run({"assign_parts", assign_parts});
+  }
   // Quantised weights are looked at as such before they become floats.
   context.fold_dequantised = false;
   for (const pass& p : clean_up) run(p);

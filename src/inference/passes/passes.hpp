@@ -81,6 +81,9 @@ bool fold_into_conv(graph& g, pass_context& context);
 // kernel takes them.
 bool fuse_post_ops(graph& g, pass_context& context);
 
+// What a device computes together becomes one node for it; see partition.hpp.
+bool assign_parts(graph& g, pass_context& context);
+
 // Convolutions, and what stands between them, take pictures whose channels lie last. Other passes
 // do not look for what this one makes: it comes after them.
 bool assign_layout(graph& g, pass_context& context);

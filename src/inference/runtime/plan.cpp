@@ -229,12 +229,23 @@ class plan::builder {
     std::vector<value_view> in(n.inputs.size());
     std::vector<value_view> out(n.outputs.size());
     for (std::size_t k = 0; k < in.size(); ++k) {
-      if (n.inputs[k] != no_value) in[k] = view(n.inputs[k]);
+      const value_id v = n.inputs[k];
+      if (v != no_value) in[k] = known(v) ? view_of(*known_[v]) : view(v);
     }
     for (std::size_t k = 0; k < out.size(); ++k) {
       if (n.outputs[k] != no_value) out[k] = view(n.outputs[k]);
     }
-    s.scratch_bytes = p_.kernels[i]->scratch_bytes({in, out, p_.on->threads()});
+    s.compute = p_.kernels[i].get();
+    try {
+      if (auto own = s.compute->for_shapes({in, out, p_.on->threads()})) {
+        s.compute = own.get();
+        out_.made_.push_back(std::move(own));
+      }
+    } catch (const error& e) {
+      throw named(n, e);
+    }
+    for (value_view& v : in) v.data = nullptr;
+    s.scratch_bytes = s.compute->scratch_bytes({in, out, p_.on->threads()});
     s.scratch_buffer = buffers_.size();
     buffers_.push_back({s.scratch_bytes, i, i, 0});
     out_.steps_.push_back(s);
@@ -329,7 +340,7 @@ std::unique_ptr<workspace> plan::acquire() const {
       return w;
     }
     // Giving one back must not allocate: there is room for all that are out.
-    idle_.reserve(++made_);
+    idle_.reserve(++workspaces_);
   }
   auto w = std::make_unique<workspace>();
   const std::size_t size = std::max<std::size_t>(arena_bytes_, 64);
@@ -400,11 +411,11 @@ void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder)
     if (recorder != nullptr) recorder->begin(label++);
     std::byte* scratch = w.arena.get() + offsets_[s.scratch_buffer];
     try {
-      program_.kernels[s.node]->run({slots.subspan(s.first_slot, s.inputs),
-                                     slots.subspan(s.first_slot + s.inputs, s.outputs),
-                                     {scratch, s.scratch_bytes},
-                                     program_.on->pool(),
-                                     &cancel});
+      s.compute->run({slots.subspan(s.first_slot, s.inputs),
+                      slots.subspan(s.first_slot + s.inputs, s.outputs),
+                      {scratch, s.scratch_bytes},
+                      program_.on->pool(),
+                      &cancel});
     } catch (const error& e) {
       throw named(program_.g.nodes[s.node], e);
     }

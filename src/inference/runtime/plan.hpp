@@ -85,6 +85,7 @@ class plan {
  private:
   struct step {
     std::size_t node = 0;
+    const kernel* compute = nullptr;  // the program's, or one of made_
     std::size_t first_slot = 0;
     std::size_t inputs = 0;
     std::size_t outputs = 0;
@@ -109,8 +110,9 @@ class plan {
   const program& program_;
   std::vector<shape_type> input_shapes_;
   std::vector<tensor> pinned_;
-  std::vector<dims> shapes_;      // by value; slots point into it
-  std::deque<tensor> evaluated_;  // what was computed while planning
+  std::vector<dims> shapes_;                         // by value; slots point into it
+  std::deque<tensor> evaluated_;                     // what was computed while planning
+  std::vector<std::unique_ptr<const kernel>> made_;  // for these shapes only
   std::vector<step> steps_;
   std::vector<value_view> slots_;
   std::vector<patch> patches_;         // pointers that change with each run
@@ -121,7 +123,7 @@ class plan {
 
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<workspace>> idle_;
-  mutable std::size_t made_ = 0;
+  mutable std::size_t workspaces_ = 0;
   mutable std::shared_ptr<const label_list> labels_;  // of the steps; null until wanted
 };
 

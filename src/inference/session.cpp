@@ -1,3 +1,4 @@
+#include "core/descriptor.hpp"
 #include "inference/graph/import.hpp"
 #include "inference/onnx/file_memory.hpp"
 #include "inference/passes/passes.hpp"
@@ -17,7 +18,6 @@
 #include <fcntl.h>
 #include <malloc.h>
 #include <string>
-#include <unistd.h>
 #include <utility>
 
 namespace mizzen::inference {
@@ -36,8 +36,8 @@ std::string comma(std::string list, std::string_view next) {
   return list.append(next);
 }
 
-// The whole file; it is read, not mapped, because a mapped file that shrinks kills the process.
-std::shared_ptr<file_memory> read_file(const std::filesystem::path& path, std::size_t limit) {
+std::shared_ptr<file_memory> open_file(const std::filesystem::path& path,
+                                       const session_options& options) {
   const std::string subject = "model file '" + path.string() + "'";
   const auto fail = [&](int code) {
     const errc kind = code == ENOENT || code == ENOTDIR ? errc::not_found
@@ -45,33 +45,20 @@ std::shared_ptr<file_memory> read_file(const std::filesystem::path& path, std::s
                                                         : errc::unavailable;
     throw error(kind, subject, std::strerror(code));
   };
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail(errno);
-  const std::unique_ptr<const int, void (*)(const int*)> closer(&fd,
-                                                                [](const int* p) { ::close(*p); });
+  const mizzen::detail::descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file) fail(errno);
   struct stat status{};
-  if (::fstat(fd, &status) != 0) fail(errno);
+  if (::fstat(file.get(), &status) != 0) fail(errno);
   if (!S_ISREG(status.st_mode)) {
     throw error(errc::invalid_argument, subject, "it is not a regular file");
   }
   const auto size = static_cast<std::size_t>(status.st_size);
-  if (size > limit) {
+  if (size > options.memory_limit) {
     throw error(errc::resource_exhausted, subject,
                 "it is larger than the memory limit: raise session_options.memory_limit");
   }
-  auto memory = std::make_shared<file_memory>(size);
-  const std::span<std::byte> data = memory->bytes();
-  std::size_t done = 0;
-  while (done < size) {
-    const ssize_t got = ::read(fd, data.data() + done, size - done);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(errno);
-    if (got == 0) {
-      throw error(errc::data_loss, subject, "it has become shorter while it was read");
-    }
-    done += static_cast<std::size_t>(got);
-  }
-  return memory;
+  return options.map_weights ? file_memory::map(file.get(), size, subject)
+                             : file_memory::read(file.get(), size, subject);
 }
 
 // Every operator that the device lacks, also in subgraphs.
@@ -211,14 +198,17 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   const auto start = std::chrono::steady_clock::now();
   auto state = std::make_unique<impl>();
   state->options = options;
+  options.cancel.check("load of the model");
   std::shared_ptr<device> on = make_device(options);
   imported_model imported =
       import_model(parse_model(model), source, custom_operators(options.operators));
-  if (source.file) source.file->seal();
+  source.seal();
   check_supported(imported.g, *on);
   infer_graph(imported.g);
   const std::size_t nodes_before = imported.g.nodes.size();
-  pass_context context{*on, options.log, source.budget, options.on_graph};
+  const auto limits = std::make_shared<loading_limits>();
+  limits->cancel = options.cancel;
+  pass_context context{*on, options.log, source.budget, options.on_graph, *limits};
   context.show("imported", imported.g);
   if (options.optimize) run_passes(imported.g, context);
   state->inputs = std::move(imported.inputs);
@@ -230,7 +220,7 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   state->compiled = std::make_unique<const executable>(
       std::move(imported.g),
       compile_settings{std::move(on), options.memory_limit, options.cached_plans, options.optimize,
-                       options.log, options.on_graph, options.weights});
+                       options.log, options.on_graph, options.weights, limits});
   state->whole = state->compiled->whole();
   if (options.log.enabled(log_level::info)) {
     const auto took = std::chrono::steady_clock::now() - start;
@@ -385,10 +375,11 @@ session& session::operator=(session&&) noexcept = default;
 session::~session() = default;
 
 session session::load(const std::filesystem::path& path, const session_options& options) {
-  auto file = read_file(path, options.memory_limit);
+  auto file = open_file(path, options);
   const std::span<const std::byte> model = file->bytes();
   return session(
-      impl::load(model, options, {path.parent_path(), options.memory_limit, std::move(file)}));
+      impl::load(model, options,
+                 {path.parent_path(), options.memory_limit, std::move(file), options.map_weights}));
 }
 
 session session::load(std::span<const std::byte> model, const session_options& options) {

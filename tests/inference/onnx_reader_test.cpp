@@ -240,26 +240,52 @@ class external_data : public ::testing::Test {
     std::ofstream(path, std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()),
                static_cast<std::streamsize>(bytes.size()));
-    return session::load(path);
+    return session::load(path, {.map_weights = map_});
   }
 
   std::filesystem::path folder_;
+  bool map_ = false;
 };
 
 TEST_F(external_data, is_read_below_the_folder) {
-  const auto out = load("sub/w.bin").run(tensor_map{});
-  EXPECT_THAT(out.at("y").data<float>(), ::testing::ElementsAre(1, 2, 3));
-  const auto part = load("sub/w.bin", {1}, "8").run(tensor_map{});
-  EXPECT_THAT(part.at("y").data<float>(), ::testing::ElementsAre(3));
+  for (const bool map : {false, true}) {
+    map_ = map;
+    const auto out = load("sub/w.bin").run(tensor_map{});
+    EXPECT_THAT(out.at("y").data<float>(), ::testing::ElementsAre(1, 2, 3));
+    const auto part = load("sub/w.bin", {1}, "8").run(tensor_map{});
+    EXPECT_THAT(part.at("y").data<float>(), ::testing::ElementsAre(3));
+  }
+}
+
+// Large enough that it is not copied: at a place that is aligned, and at one that is not.
+TEST_F(external_data, is_the_same_where_it_is_mapped) {
+  std::vector<float> values(2048);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  for (const std::size_t at : {4096, 4098}) {
+    {
+      std::ofstream out(folder_ / "model" / "large.bin", std::ios::binary);
+      out << std::string(at, ' ');
+      out.write(reinterpret_cast<const char*>(values.data()),
+                static_cast<std::streamsize>(values.size() * sizeof(float)));
+    }
+    for (const bool map : {false, true}) {
+      map_ = map;
+      const auto out = load("large.bin", {2048}, std::to_string(at)).run(tensor_map{});
+      EXPECT_THAT(out.at("y").data<float>(), ::testing::ElementsAreArray(values)) << at << map;
+    }
+  }
 }
 
 TEST_F(external_data, never_leaves_the_folder) {
-  for (const std::string location :
-       {"../outside.bin", "sub/../../outside.bin", "link.bin", "up/outside.bin", "", ".."}) {
-    EXPECT_EQ(caught([&] { load(location); }).code(), errc::permission_denied) << location;
+  for (const bool map : {false, true}) {
+    map_ = map;
+    for (const std::string location :
+         {"../outside.bin", "sub/../../outside.bin", "link.bin", "up/outside.bin", "", ".."}) {
+      EXPECT_EQ(caught([&] { load(location); }).code(), errc::permission_denied) << location;
+    }
+    EXPECT_EQ(caught([&] { load((folder_ / "outside.bin").string()); }).code(),
+              errc::permission_denied);
   }
-  EXPECT_EQ(caught([&] { load((folder_ / "outside.bin").string()); }).code(),
-            errc::permission_denied);
 }
 
 // Both ways in which a path is confined.
@@ -301,13 +327,16 @@ TEST_F(external_data, is_confined_with_and_without_openat2) {
 }
 
 TEST_F(external_data, must_be_there_and_long_enough) {
-  EXPECT_EQ(caught([&] { load("none.bin"); }).code(), errc::not_found);
-  EXPECT_EQ(caught([&] { load("sub/w.bin", {1 << 28}); }).code(), errc::data_loss);
-  EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "4"); }).code(), errc::data_loss);
-  EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "-4"); }).code(), errc::invalid_argument);
-  EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "18446744073709551615"); }).code(),
-            errc::data_loss);
-  EXPECT_EQ(caught([&] { load("*/_ORT_MEM_ADDR_/*"); }).code(), errc::permission_denied);
+  for (const bool map : {false, true}) {
+    map_ = map;
+    EXPECT_EQ(caught([&] { load("none.bin"); }).code(), errc::not_found);
+    EXPECT_EQ(caught([&] { load("sub/w.bin", {1 << 28}); }).code(), errc::data_loss);
+    EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "4"); }).code(), errc::data_loss);
+    EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "-4"); }).code(), errc::invalid_argument);
+    EXPECT_EQ(caught([&] { load("sub/w.bin", {3}, "18446744073709551615"); }).code(),
+              errc::data_loss);
+    EXPECT_EQ(caught([&] { load("*/_ORT_MEM_ADDR_/*"); }).code(), errc::permission_denied);
+  }
 }
 
 TEST(model_builder, names_what_is_wrong) {

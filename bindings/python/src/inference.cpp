@@ -29,13 +29,14 @@ using inference::value_info;
 session load(const py::object& model, const std::string& device, unsigned threads,
              std::optional<std::size_t> memory_limit, bool optimize,
              std::function<void(std::string_view, const std::string&)> on_graph,
-             std::shared_ptr<inference::weight_cache> weights) {
+             std::shared_ptr<inference::weight_cache> weights, bool map_weights) {
   inference::session_options options;
   options.device = device;
   options.threads = threads;
   options.optimize = optimize;
   options.on_graph = std::move(on_graph);
   options.weights = std::move(weights);
+  options.map_weights = map_weights;
   if (memory_limit) options.memory_limit = *memory_limit;
   if (PyObject_CheckBuffer(model.ptr()) != 0) {
     Py_buffer view;
@@ -282,7 +283,8 @@ void bind_inference(py::module_& module) {
   py::class_<session>(module, "Session", "An ONNX model, compiled for a device.")
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
            py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true,
-           py::arg("on_graph") = py::none(), py::arg("weights") = py::none())
+           py::arg("on_graph") = py::none(), py::arg("weights") = py::none(),
+           py::arg("map_weights") = false)
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)

@@ -101,6 +101,16 @@ struct session_options {
   // Null: the session holds its own.
   std::shared_ptr<weight_cache> weights = {};
   gpu_options gpu = {};
+  // Map the model's file, and those of its external data, instead of reading them. Weights that
+  // kernels read as they are, such as the table of a Gather, then stay in the page cache, which
+  // processes share, and do not count as the process's own memory; what is packed for a kernel, or
+  // not aligned for its type in the file, is copied. No such file may be written to or made shorter
+  // while it is loaded or a session uses it: the kernel kills a process that reads what is gone
+  // (SIGBUS). To replace a model, rename a new file over it.
+  bool map_weights = false;
+  // Asked while the model is loaded: between its nodes, and inside those that are computed then.
+  // (What takes longer than ten seconds together to compute at load is left to the runs.)
+  cancellation cancel = {};
 };
 
 struct run_options {

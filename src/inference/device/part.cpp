@@ -63,7 +63,8 @@ class part_kernel final : public kernel {
   // What hangs on shapes alone becomes constant.
   void fold(graph& g) const {
     const logger silent;
-    pass_context context{host_, silent, std::numeric_limits<std::size_t>::max() / 4, {}};
+    loading_limits limits;
+    pass_context context{host_, silent, std::numeric_limits<std::size_t>::max() / 4, {}, limits};
     while (fold_constants(g, context)) infer_graph(g);
     remove_identities(g, context);
     remove_dead_code(g, context);

@@ -23,9 +23,10 @@ class body {
     const auto facts = facts_of(c.g, c.n);
     graph g = specialise(*source, inputs_of(*source, std::move(formal), facts));
     bind_constants(g, c);
-    pass_context passes{*context.settings.on, context.settings.log, context.settings.memory_limit,
-                        context.settings.on_graph,
-                        describe(c.n) + " " + std::string(attribute) + ": "};
+    pass_context passes{
+        *context.settings.on,          context.settings.log,
+        context.settings.memory_limit, context.settings.on_graph,
+        *context.settings.limits,      describe(c.n) + " " + std::string(attribute) + ": "};
     passes.show("imported", g);
     if (context.settings.optimize) run_passes(g, passes);
     for (const value_id v : g.outputs) {

@@ -4,6 +4,7 @@
 
 #include "inference/device/device.hpp"
 #include "inference/runtime/item.hpp"
+#include "inference/runtime/loading_limits.hpp"
 
 #include <mizzen/core/cancellation.hpp>
 #include <mizzen/core/log.hpp>
@@ -29,6 +30,7 @@ struct compile_settings {
   logger log = {};
   std::function<void(std::string_view, const std::string&)> on_graph = {};
   std::shared_ptr<weight_cache> weights = {};  // null: not shared with other sessions
+  std::shared_ptr<loading_limits> limits = std::make_shared<loading_limits>();  // of compilation
 };
 
 // What one run is made with; handed down into subgraphs.

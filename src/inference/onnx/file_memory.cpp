@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <unistd.h>
@@ -13,16 +14,42 @@
 
 namespace mizzen::inference::detail {
 
-file_memory::file_memory(std::size_t size) : size_(size) {
+file_memory::file_memory(int file, std::size_t size, std::string_view subject)
+    : size_(size), mapped_(file >= 0) {
   if (size == 0) return;
-  void* const p = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int protection = mapped_ ? PROT_READ : PROT_READ | PROT_WRITE;
+  const int flags = mapped_ ? MAP_PRIVATE : MAP_PRIVATE | MAP_ANONYMOUS;
+  void* const p = ::mmap(nullptr, size, protection, flags, file, 0);
   if (p == MAP_FAILED) {
-    throw error(errc::resource_exhausted, "model file",
-                "no memory for " + std::to_string(size) + " bytes");
+    const int code = errno;
+    throw error(mapped_ && code != ENOMEM ? errc::unavailable : errc::resource_exhausted, subject,
+                mapped_ ? std::string("it cannot be mapped: ") + std::strerror(code)
+                        : "no memory for " + std::to_string(size) + " bytes");
   }
   data_ = static_cast<std::byte*>(p);
-  // A wish: without huge pages it takes longer to fill.
-  ::madvise(p, size, MADV_HUGEPAGE);
+  // Wishes. Without huge pages memory takes longer to fill; a file is read ahead of its use.
+  ::madvise(p, size, mapped_ ? MADV_WILLNEED : MADV_HUGEPAGE);
+}
+
+std::shared_ptr<file_memory> file_memory::read(int file, std::size_t size,
+                                               std::string_view subject) {
+  std::shared_ptr<file_memory> memory(new file_memory(-1, size, subject));
+  std::size_t done = 0;
+  while (done < size) {
+    const ssize_t got = ::read(file, memory->data_ + done, size - done);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw error(errc::unavailable, subject, std::strerror(errno));
+    if (got == 0) {
+      throw error(errc::data_loss, subject, "it has become shorter while it was read");
+    }
+    done += static_cast<std::size_t>(got);
+  }
+  return memory;
+}
+
+std::shared_ptr<file_memory> file_memory::map(int file, std::size_t size,
+                                              std::string_view subject) {
+  return std::shared_ptr<file_memory>(new file_memory(file, size, subject));
 }
 
 file_memory::~file_memory() {
@@ -45,7 +72,7 @@ file_memory::part file_memory::share(std::span<const std::byte> bytes, std::size
   const std::size_t moved = at / alignment * alignment;
   // The tag takes one byte or more, the length of what is not tiny two or more.
   constexpr std::size_t least_header = 3;
-  if (at - moved > least_header) return p;
+  if (at - moved > (mapped_ ? 0 : least_header)) return p;
   if (moved != at) std::memmove(data_ + moved, bytes.data(), bytes.size());
   p.bytes = {data_ + moved, bytes.size()};
   // Not the memory alone: the part goes back as soon as it is no longer used.

@@ -26,23 +26,24 @@ std::uint64_t parse_number(std::string_view text, std::string_view subject, std:
 }
 
 struct external_part {
-  external_file from;
+  std::string_view location;
   std::uint64_t offset = 0;
+  external_file from;                // open where it is to be read
+  std::shared_ptr<file_memory> map;  // null where it is to be read
 };
 
 // Where so many bytes of external data lie: checked against what the file really has, so that a
 // claim of terabytes fails before memory is taken.
 external_part find_external(const tensor_proto& proto, std::size_t bytes, std::string_view subject,
-                            const tensor_source& source) {
+                            tensor_source& source) {
   if (!source.folder) {
     throw error(errc::unimplemented, subject,
                 "external data needs a model that is loaded from a file");
   }
-  std::string_view location;
   std::uint64_t length = bytes;
   external_part part;
   for (const auto& [key, value] : proto.external_data) {
-    if (key == "location") location = value;
+    if (key == "location") part.location = value;
     if (key == "offset") part.offset = parse_number(value, subject, key);
     if (key == "length") length = parse_number(value, subject, key);
   }
@@ -51,16 +52,31 @@ external_part find_external(const tensor_proto& proto, std::size_t bytes, std::s
                 "external data of " + std::to_string(length) + " bytes where the shape takes " +
                     std::to_string(bytes));
   }
-  part.from = open_below(*source.folder, location, subject);
-  if (part.offset > part.from.size || length > part.from.size - part.offset) {
+  const auto known = source.external.find(part.location);
+  if (known != source.external.end()) {
+    part.map = known->second;
+  } else {
+    part.from = open_below(*source.folder, part.location, subject);
+    if (source.map_external) {
+      part.map =
+          file_memory::map(part.from.file.get(), static_cast<std::size_t>(part.from.size), subject);
+      source.external.emplace(part.location, part.map);
+    }
+  }
+  const std::uint64_t size = part.map ? part.map->bytes().size() : part.from.size;
+  if (part.offset > size || length > size - part.offset) {
     throw error(errc::data_loss, subject,
-                "external data ends at byte " + std::to_string(part.from.size) +
-                    ", before the tensor does");
+                "external data ends at byte " + std::to_string(size) + ", before the tensor does");
   }
   return part;
 }
 
 void read_external(const external_part& part, std::span<std::byte> into, std::string_view subject) {
+  if (part.map) {
+    const auto from = part.map->bytes().subspan(static_cast<std::size_t>(part.offset), into.size());
+    std::ranges::copy(from, into.begin());
+    return;
+  }
   std::size_t done = 0;
   while (done < into.size()) {
     const ssize_t got = ::pread(part.from.file.get(), into.data() + done, into.size() - done,
@@ -161,6 +177,11 @@ std::size_t typed_count(const tensor_proto& p) {
 
 }  // namespace
 
+void tensor_source::seal() const {
+  if (file) file->seal();
+  for (const auto& [location, mapped] : external) mapped->seal();
+}
+
 tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_source& source) {
   const auto type = static_cast<element_type>(proto.data_type);
   if (to_string(type) == "undefined") {
@@ -200,10 +221,17 @@ tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_s
   // Booleans are tidied below, and small ones are not worth the bookkeeping.
   constexpr std::size_t least_shared = 4096;
   const std::size_t bits = is_string ? 0 : bit_width(type);
-  if (source.file && proto.raw_data && !proto.external && size >= least_shared && bits <= 64 &&
-      type != element_type::boolean && source.file->holds(*proto.raw_data)) {
-    const file_memory::part p = source.file->share(
-        *proto.raw_data, std::min<std::size_t>(std::max<std::size_t>(bits / 8, 1), 8));
+  if (size >= least_shared && bits <= 64 && type != element_type::boolean) {
+    const std::size_t alignment = std::min<std::size_t>(std::max<std::size_t>(bits / 8, 1), 8);
+    file_memory::part p;
+    if (external.map) {
+      p = external.map->share(
+          external.map->bytes().subspan(static_cast<std::size_t>(external.offset), size),
+          alignment);
+    } else if (source.file && proto.raw_data && !proto.external &&
+               source.file->holds(*proto.raw_data)) {
+      p = source.file->share(*proto.raw_data, alignment);
+    }
     if (p.bytes.data() != nullptr) return tensor::view(type, p.bytes, proto.dims, p.keep_alive);
   }
   tensor out(type, proto.dims);

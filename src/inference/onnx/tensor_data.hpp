@@ -7,8 +7,11 @@
 #include <mizzen/inference/tensor.hpp>
 
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace mizzen::inference::detail {
@@ -18,6 +21,12 @@ struct tensor_source {
   std::optional<std::filesystem::path> folder;  // nullopt: external data is refused
   std::size_t budget = 0;                       // counted down by each tensor
   std::shared_ptr<file_memory> file = {};       // null: the model's bytes are the caller's
+  bool map_external = false;                    // map files of external data, not read them
+  // Those that are mapped, by location.
+  std::map<std::string, std::shared_ptr<file_memory>, std::less<>> external = {};
+
+  // All tensors are made; see file_memory::seal().
+  void seal() const;
 };
 
 // Checks before it allocates that the claimed shape and the data agree. Throws error naming the

@@ -5,6 +5,7 @@
 #include <mizzen/core/checked.hpp>
 
 #include <algorithm>
+#include <chrono>
 
 namespace mizzen::inference::detail {
 namespace {
@@ -18,8 +19,35 @@ bool is_shape_query(const graph& g, const node& n) {
          is_concrete(g.values[n.inputs[0]].shape);
 }
 
+// One stretch of folding: stopped by whoever loads the model, and by the time that is left for it.
+class folding_time {
+ public:
+  explicit folding_time(loading_limits& limits)
+      : limits_(limits),
+        cancel_{limits.cancel.token,
+                earlier(limits.cancel.deadline, deadline::after(limits.folding))} {}
+  folding_time(const folding_time&) = delete;
+  folding_time& operator=(const folding_time&) = delete;
+  ~folding_time() {
+    const auto took = std::chrono::steady_clock::now() - start_;
+    limits_.folding = std::max(limits_.folding - took, std::chrono::nanoseconds(0));
+  }
+
+  const cancellation& cancel() const noexcept { return cancel_; }
+
+  // Whether the error says that the time is over, and nothing else.
+  bool ended_by(const error& e) const noexcept {
+    return e.code() == errc::deadline_exceeded && !limits_.cancel.requested();
+  }
+
+ private:
+  loading_limits& limits_;
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  const cancellation cancel_;
+};
+
 // False if its outputs are larger than what folding may make.
-bool fold_operation(graph& g, const node& n, pass_context& context) {
+bool fold_operation(graph& g, const node& n, pass_context& context, const folding_time& time) {
   const auto account =
       std::make_shared<memory_account>(std::min(always_folded_bytes, context.budget));
   std::vector<item> in(n.inputs.size());
@@ -27,12 +55,11 @@ bool fold_operation(graph& g, const node& n, pass_context& context) {
     if (n.inputs[k] != no_value) in[k] = g.values[n.inputs[k]].constant;
   }
   std::vector<item> out(n.outputs.size());
-  const cancellation never_cancelled;
   const auto op = compile_operation({{n, g, context.host.threads()}, {}});
   try {
-    op->run({in, {never_cancelled, account}}, out);
+    op->run({in, {time.cancel(), account}}, out);
   } catch (const error& e) {
-    if (e.code() == errc::resource_exhausted) return false;
+    if (e.code() == errc::resource_exhausted || time.ended_by(e)) return false;
     throw named(n, e);
   }
   for (std::size_t k = 0; k < out.size(); ++k) {
@@ -81,9 +108,12 @@ bool fold_constants(graph& g, pass_context& context) {
       return v == no_value || g.values[v].constant;
     });
     if (n.custom || (!all_constant && !is_shape_query(g, n))) continue;
+    context.limits.check();
+    if (context.limits.folding == std::chrono::nanoseconds(0)) break;
+    const folding_time time(context.limits);
     if (!context.fold_dequantised && n.op_type == "DequantizeLinear") continue;
     if (runs_as_operation(n, g)) {
-      dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context);
+      dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context, time);
       if (dead[i]) users.folded(g, n);
       changed = changed || dead[i];
       continue;
@@ -109,7 +139,13 @@ bool fold_constants(graph& g, pass_context& context) {
         std::max(always_folded_bytes, checked_mul<std::size_t>(in_bytes, 2, "constants"));
     if (bytes > most || bytes > context.budget) continue;
     const auto k = context.host.compile({n, g, context.host.threads()});
-    auto results = evaluate(*k, n, in, out, context.host);
+    std::vector<tensor> results;
+    try {
+      results = evaluate(*k, n, in, out, context.host, &time.cancel());
+    } catch (const error& e) {
+      if (time.ended_by(e)) continue;
+      throw;
+    }
     context.budget -= bytes;
     for (std::size_t o = 0; o < n.outputs.size(); ++o) {
       if (n.outputs[o] == no_value) continue;

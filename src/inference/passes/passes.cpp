@@ -59,6 +59,7 @@ void run_passes(graph& g, pass_context& context) {
                               {"fold_into_conv", fold_into_conv},
                               {"fuse_post_ops", fuse_post_ops}};
   const auto run = [&](const pass& p) {
+    context.limits.check();
     const bool changed = p.run(g, context);
     if (changed) {
       infer_graph(g);

@@ -3,6 +3,7 @@
 
 #include "inference/device/device.hpp"
 #include "inference/graph/ir.hpp"
+#include "inference/runtime/loading_limits.hpp"
 
 #include <mizzen/core/log.hpp>
 
@@ -19,6 +20,7 @@ struct pass_context {
   std::size_t budget;  // bytes that new constants may still take
   // Shown the graph as text; see session_options::on_graph. May be empty.
   const std::function<void(std::string_view, const std::string&)>& on_graph;
+  loading_limits& limits;
   std::string prefix = {};       // of the names it is shown under
   bool fold_dequantised = true;  // whether DequantizeLinear is computed when its input is constant
 

@@ -65,6 +65,7 @@ program compile_program(graph g, const compile_settings& settings) {
   for (std::size_t i = 0; i < p.g.nodes.size(); ++i) {
     const node& n = p.g.nodes[i];
     const compile_context about{n, p.g, p.on->threads()};
+    settings.limits->check();
     try {
       if (runs_as_operation(n, p.g)) {
         p.operations[i] = compile_operation({about, settings});
@@ -107,7 +108,8 @@ value_view view_of(const tensor& t) {
 }
 
 std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const value_view> inputs,
-                             std::span<const inferred> outputs, device& on) {
+                             std::span<const inferred> outputs, device& on,
+                             const cancellation* cancel) {
   std::vector<tensor> results;
   results.reserve(outputs.size());
   std::vector<value_view> out(outputs.size());
@@ -125,7 +127,7 @@ std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const val
   const std::size_t scratch_size = k.scratch_bytes({inputs, out, on.threads()});
   tensor scratch(element_type::uint8, {narrow<std::int64_t>(scratch_size, "scratch")});
   try {
-    k.run({inputs, out, scratch.mutable_bytes(), on.pool()});
+    k.run({inputs, out, scratch.mutable_bytes(), on.pool(), cancel});
   } catch (const error& e) {
     throw named(n, e);
   }

@@ -42,7 +42,8 @@ value_view describe_value(element_type type, std::span<const std::int64_t> shape
 // type; those of Shape and Size need no data. Used to fold constants and to compute shapes; the
 // kernel is one of the CPU.
 std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const value_view> inputs,
-                             std::span<const inferred> outputs, device& on);
+                             std::span<const inferred> outputs, device& on,
+                             const cancellation* cancel = nullptr);
 
 // A view on a constant.
 value_view view_of(const tensor& t);

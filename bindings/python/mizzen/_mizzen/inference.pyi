@@ -115,12 +115,15 @@ class Session:
         optimize: bool = True,
         on_graph: Callable[[str, str], None] | None = None,
         weights: WeightCache | None = None,
+        map_weights: bool = False,
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
         memory_limit: bytes, for the constants and again for the working memory of a run.
         on_graph: called while loading with the name of a pass ("imported" at first) and the graph after it, as text.
         weights: shared with the other sessions that are given it.
+        map_weights: map the model's files instead of reading them. They must not be written to or made shorter while
+            the session lives, which would kill the process; replace a model by renaming a new file over it.
         """
     @property
     def inputs(self) -> list[ValueInfo]: ...

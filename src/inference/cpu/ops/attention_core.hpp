@@ -104,18 +104,20 @@ struct attention_options {
 // y = softmax(cap(scale q·k) + bias(b, h, i, j)) v; a head of keys serves q.heads / k.heads of the
 // queries. workspace: total doubles for each thread. Keys and Values have row(b, h, j).
 template <class Keys, class Values, class Bias>
-void attend(thread_pool& pool, const head_view& q, const Keys& keys, const Values& values,
+void attend(const plain_run& r, const head_view& q, const Keys& keys, const Values& values,
             integer kv_heads, const head_view& y, const attention_options& o, double* workspace,
             Bias bias) {
-  pool.parallel_for(
+  r.pool.parallel_for(
       static_cast<std::size_t>(q.batch * q.heads), 1,
       [&](std::size_t begin, std::size_t end, unsigned slot) {
         double* const scores = workspace + static_cast<integer>(slot) * o.total;
+        patience left(r);
         for (auto bh = static_cast<integer>(begin); bh < static_cast<integer>(end); ++bh) {
           const integer b = bh / q.heads;
           const integer h = bh % q.heads;
           const integer group = h / (q.heads / kv_heads);
           for (integer i = 0; i < q.rows; ++i) {
+            left.spend(o.total * (q.width + y.width + 16));
             double* const show =
                 o.shown != nullptr ? o.shown + (bh * q.rows + i) * o.total : nullptr;
             const double* const query = q.row(b, h, i);

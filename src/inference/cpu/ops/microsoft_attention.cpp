@@ -109,7 +109,7 @@ class attention_op final : public attention_base {
     }
     const head_view y(r.out(0), heads_);
     const padding_mask mask(r.in(3), r.in(5), fill_, held, causal_);
-    attend(r.pool, q, keys, values, heads_, y, {.scale = scale_for(q.width), .total = held + rows},
+    attend(r, q, keys, values, heads_, y, {.scale = scale_for(q.width), .total = held + rows},
            made + x.dim(0) * rows * columns, mask);
   }
 
@@ -167,7 +167,7 @@ class multi_head_op final : public attention_base {
     const padding_mask mask(r.in(4), r.in(5), fill_, keys.past_rows, causal_);
     attention_options o{.scale = scale_for(q.width), .total = keys.past_rows + k.rows};
     o.shown = r.out(3).data;
-    attend(r.pool, q, keys, values, heads_, y, o, v_at + r.in(2).count, mask);
+    attend(r, q, keys, values, heads_, y, o, v_at + r.in(2).count, mask);
   }
 
  private:
@@ -249,8 +249,7 @@ class group_query_op final : public plain_op {
     }
     const head_view y(r.out(0), heads_);
     const double scale = scale_ == 0 ? 1 / std::sqrt(real(width)) : scale_;
-    attend(r.pool, q, keys, values, kv_heads_, y,
-           {.scale = scale, .softcap = softcap_, .total = total},
+    attend(r, q, keys, values, kv_heads_, y, {.scale = scale, .softcap = softcap_, .total = total},
            r.workspace + batch * rows * heads_ * width,
            [&](integer b, integer, integer i, integer j) {
              const integer at = (prompt ? 0 : past_of(b)) + i;

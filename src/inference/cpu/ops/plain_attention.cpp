@@ -105,7 +105,7 @@ class attention_op final : public plain_op {
     o.show = scores_mode_ < 2    ? stage::products
              : scores_mode_ == 2 ? stage::biased
                                  : stage::weights;
-    attend(r.pool, q, keys, values, k.heads, y, o, r.workspace,
+    attend(r, q, keys, values, k.heads, y, o, r.workspace,
            [&](integer b, integer h, integer i, integer j) { return bias.at(b, h, i, j); });
   }
 
@@ -226,6 +226,7 @@ class causal_conv_op final : public plain_op {
     const integer channels = x.dim(1);
     const integer length = x.dim(2);
     const integer taps = w.dim(2);
+    patience left(r);
     for (integer plane = 0; plane < x.dim(0) * channels; ++plane) {
       const double* const row = x.data + plane * length;
       const auto at = [&](integer i) {
@@ -234,6 +235,7 @@ class causal_conv_op final : public plain_op {
       };
       const double* const kernel = w.data + plane % channels * taps;
       for (integer i = 0; i < length; ++i) {
+        left.spend(taps);
         double sum = r.in(2).present() ? r.in(2).data[plane % channels] : 0.0;
         for (integer k = 0; k < taps; ++k) sum += kernel[k] * at(i - taps + 1 + k);
         r.out(0).data[plane * length + i] = silu_ ? sum / (1 + std::exp(-sum)) : sum;

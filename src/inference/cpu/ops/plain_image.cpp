@@ -397,6 +397,7 @@ class resize_op final : public plain_op {
     const double* from = x.data;
     std::array<integer, max_rank> shape{};
     std::copy(x.shape.begin(), x.shape.end(), shape.begin());
+    patience left(r);
     for (integer d = 0; d < x.rank(); ++d) {
       const auto at = static_cast<std::size_t>(d);
       const axis_view a = axis_of(r, d);
@@ -405,7 +406,7 @@ class resize_op final : public plain_op {
       integer inner = 1;
       for (std::size_t k = 0; k < at; ++k) outer *= shape[k];
       for (std::size_t k = at + 1; k < x.shape.size(); ++k) inner *= shape[k];
-      along(a, from, spare, outer, inner, weights);
+      along(a, from, spare, outer, inner, weights, left);
       shape[at] = a.out;
       from = spare;
       std::swap(spare, next);
@@ -544,7 +545,7 @@ class resize_op final : public plain_op {
   }
 
   void along(const axis_view& a, const double* from, double* to, integer outer, integer inner,
-             double* weights) const {
+             double* weights, patience& left) const {
     for (integer i = 0; i < a.out; ++i) {
       const double x = coordinate(a, i);
       const bool outside = how_ == "tf_crop_and_resize" && !(x >= 0 && x <= real(a.in - 1));
@@ -560,7 +561,9 @@ class resize_op final : public plain_op {
         }
         for (integer k = 0; k < count && sum != 0; ++k) weights[k] /= sum;
       }
+      left.spend(count);
       for (integer o = 0; o < outer; ++o) {
+        left.spend((count + 1) * inner);
         double* const y = to + (o * a.out + i) * inner;
         std::fill_n(y, inner, outside ? beyond_ : 0.0);
         for (integer k = 0; k < count; ++k) {

@@ -11,13 +11,19 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-// Calls each(first element, step, count) for every line along an axis.
+// Calls each(first element, step, count) for every line along an axis of input 0, which costs so
+// many steps for each element.
 template <class Each>
-void for_each_line(const plain_tensor& x, integer axis, Each each) {
+void for_each_line(const plain_run& r, integer axis, integer steps, Each each) {
+  const plain_tensor& x = r.in(0);
   const integer n = x.dim(axis);
+  patience left(r);
   const integer inner = x.extent(axis + 1, x.rank());
   for (integer outer = 0; outer < x.extent(0, axis); ++outer) {
-    for (integer i = 0; i < inner; ++i) each(outer * n * inner + i, inner, n);
+    for (integer i = 0; i < inner; ++i) {
+      left.spend(n * steps);
+      each(outer * n * inner + i, inner, n);
+    }
   }
 }
 
@@ -34,7 +40,7 @@ class soft_op final : public plain_op {
     if (x.count == 0) return;
     if (x.rank() == 0) return one(x.data, r.out(0).data, 1, 1);
     if (!flattens_) {
-      return for_each_line(x, plain_axis(axis_, x.rank()),
+      return for_each_line(r, plain_axis(axis_, x.rank()), 8,
                            [&](integer at, integer step, integer n) {
                              one(x.data + at, r.out(0).data + at, step, n);
                            });
@@ -42,7 +48,11 @@ class soft_op final : public plain_op {
     // Until opset 13 all dimensions from the axis on are one.
     const integer axis = axis_ == x.rank() ? x.rank() : plain_axis(axis_, x.rank());
     const integer n = x.extent(axis, x.rank());
-    for (integer at = 0; at < x.count; at += n) one(x.data + at, r.out(0).data + at, 1, n);
+    patience left(r);
+    for (integer at = 0; at < x.count; at += n) {
+      left.spend(n * 8);
+      one(x.data + at, r.out(0).data + at, 1, n);
+    }
   }
 
  private:
@@ -80,7 +90,7 @@ class lp_normalization_op final : public plain_op {
   void run(const plain_run& r) const override {
     const plain_tensor& x = r.in(0);
     double* const y = r.out(0).data;
-    for_each_line(x, plain_axis(axis_, x.rank()), [&](integer at, integer step, integer n) {
+    for_each_line(r, plain_axis(axis_, x.rank()), 2, [&](integer at, integer step, integer n) {
       double sum = 0;
       for (integer i = 0; i < n; ++i) {
         const double v = x.data[at + i * step];
@@ -110,7 +120,7 @@ class lrn_op final : public plain_op {
   void run(const plain_run& r) const override {
     const plain_tensor& x = r.in(0);
     if (x.rank() < 2) throw error(errc::invalid_argument, "input 0", "it has no channels");
-    for_each_line(x, 1, [&](integer at, integer step, integer n) {
+    for_each_line(r, 1, std::min(size_, x.dim(1)) + 16, [&](integer at, integer step, integer n) {
       for (integer i = 0; i < n; ++i) {
         const integer first = std::max<integer>(0, i - (size_ - 1) / 2);
         const integer last = std::min<integer>(n - 1, i + size_ / 2);
@@ -157,8 +167,10 @@ class group_normalization_op final : public plain_op {
     const integer plane = x.extent(2, x.rank());
     const integer groups = instance_ ? channels : groups_;
     const integer members = channels / groups;
+    patience left(r);
     for (integer g = 0; g < x.dim(0) * groups; ++g) {
       const integer at = g * members * plane;
+      left.spend(members * plane);
       const moments m = moments_of(x.data + at, members * plane);
       const double factor = 1 / std::sqrt(m.variance + epsilon_);
       for (integer i = 0; i < members * plane; ++i) {
@@ -191,7 +203,9 @@ class layer_normalization_op final : public plain_op {
     const integer rows = x.extent(0, plain_axis(axis_, x.rank()));
     const integer n = x.count / rows;
     std::array<integer, max_rank> at{};
+    patience left(r);
     for (integer row = 0; row < rows; ++row) {
+      left.spend(n);
       const double* const from = x.data + row * n;
       moments m = moments_of(from, n);
       if constexpr (!Centre) {
@@ -231,7 +245,9 @@ class batch_normalization_op final : public plain_op {
     const integer channels = x.dim(1);
     const integer plane = x.extent(2, x.rank());
     const integer batch = x.dim(0);
+    patience left(r);
     for (integer channel = 0; channel < channels; ++channel) {
+      left.spend(batch * plane);
       const auto each = [&](auto f) {
         for (integer n = 0; n < batch; ++n) {
           for (integer i = 0; i < plane; ++i) f((n * channels + channel) * plane + i);

@@ -125,8 +125,8 @@ TEST(session, is_not_loaded_where_the_caller_has_enough) {
 TEST(fold_constants, leaves_to_the_run_what_takes_too_long) {
   const auto bytes = laborious_model();
   detail::tensor_source source{std::nullopt, 1 << 30};
-  detail::imported_model m = detail::import_model(detail::parse_model(bytes), source,
-                                                            detail::custom_operators({}));
+  detail::imported_model m =
+      detail::import_model(detail::parse_model(bytes), source, detail::custom_operators({}));
   detail::infer_graph(m.g);
   const auto device = detail::make_device({.threads = 1});
   const logger log;

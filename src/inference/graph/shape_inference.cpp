@@ -155,6 +155,7 @@ const shape_rule* find_shape_rule(std::string_view domain, std::string_view op_t
     add_sequence_rules(rules);
     add_signal_rules(rules);
     add_dynamic_rules(rules);
+    add_window_rules(rules);
     return rules;
   }();
   static const shape_rule_table microsoft = [] {

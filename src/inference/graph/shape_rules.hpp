@@ -21,6 +21,7 @@ void add_sampling_rules(shape_rule_table& table);
 void add_sequence_rules(shape_rule_table& table);
 void add_signal_rules(shape_rule_table& table);
 void add_dynamic_rules(shape_rule_table& table);
+void add_window_rules(shape_rule_table& table);
 
 // Shape of a product of matrices as MatMul has it: inputs a and b by their number; nullopt while a
 // rank is unknown.

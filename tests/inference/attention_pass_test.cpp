@@ -1,7 +1,6 @@
 // fuse_attention: what it makes of the forms that exporters write, against the graph as it is.
 #include "caught.hpp"
-
-#include <mizzen/inference.hpp>
+#include "optimised.hpp"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -17,24 +16,9 @@ using test::caught;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr auto f32 = element_type::float32;
 constexpr std::int64_t hidden = 12;
 constexpr std::int64_t heads = 3;
 constexpr std::int64_t depth = 4;
-
-tensor noise(shape_type shape, std::uint32_t seed = 1) {
-  tensor t(f32, std::move(shape));
-  for (float& v : t.data<float>()) {
-    seed = seed * 1664525U + 1013904223U;
-    v = static_cast<float>(seed >> 8) / static_cast<float>(1U << 23) - 1.0F;
-  }
-  return t;
-}
-
-tensor ints(std::vector<std::int64_t> values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  return tensor::copy<std::int64_t>(values, {n});
-}
 
 struct form {
   enum class shapes { computed, copied, inferred } shape = shapes::computed;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mizzen::inference {
 
@@ -32,6 +33,10 @@ inline tensor positive(shape_type shape) {
 }
 
 inline tensor number(float v) { return tensor::scalar(v); }
+
+inline tensor ints(const std::vector<std::int64_t>& values) {
+  return tensor::copy(values, {static_cast<std::int64_t>(values.size())});
+}
 
 // Runs the model with and without passes on an input "x", expects the same output "y", and returns
 // the graph that the passes left.

@@ -20,11 +20,6 @@ constexpr std::int64_t hidden = 12;
 constexpr std::int64_t heads = 3;
 constexpr std::int64_t depth = 4;
 
-tensor ints(std::vector<std::int64_t> values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  return tensor::copy(values, {n});
-}
-
 struct decoder {
   bool inverted = false;  // the condition says what is left out
   bool mask = false;      // added behind the condition

@@ -14,11 +14,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-tensor ints(std::vector<std::int64_t> values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  return tensor::copy(values, {n});
-}
-
 TEST(patterns, gelu_by_tanh_in_many_forms) {
   for (int form = 0; form < 5; ++form) {
     model_builder m;

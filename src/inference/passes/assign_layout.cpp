@@ -262,18 +262,14 @@ class layout_pass {
 
   void emit(node&& n) { g_.nodes.push_back(std::move(n)); }
 
-  value_id add(value v) {
+  value_id add(value v) { return made_here(g_.add_value(std::move(v))); }
+  value_id constant(std::string name, tensor t) {
+    return made_here(add_constant(g_, std::move(name), std::move(t)));
+  }
+  value_id made_here(value_id v) {
     last_.push_back(no_value);
     made_.push_back(true);
-    return g_.add_value(std::move(v));
-  }
-  value_id constant(const std::string& name, tensor&& t) {
-    value v;
-    v.name = name;
-    v.type = t.type();
-    v.shape = t.shape();
-    v.constant = std::make_shared<const tensor>(std::move(t));
-    return add(std::move(v));
+    return v;
   }
 
   // A value with the channels of v last, which the caller makes.

@@ -92,6 +92,20 @@ def seeds():
                    node("Gemm", "l v", "m"), node("Softmax", "m", "s"), node("Cast", "s", "y", to=F)], \
         [("x", TensorProto.FLOAT16, [1, 2, 3, 3])], [("y", F, [None] * 2)], \
         {"w": half(3, 2, 3, 3), "b": half(3), "v": half(27, 2)}
+    # Pictures whose channels lie last for a part of the way, as converters from other frameworks leave them.
+    yield "layout", [node("Transpose", "x", "p", perm=[0, 3, 1, 2]), node("Conv", "p w", "c", pads=[1, 1, 1, 1]),
+                     node("Transpose", "c", "l", perm=[0, 2, 3, 1]), node("Add", "l b", "a"), node("Relu", "a", "r"),
+                     node("Transpose", "r", "q", perm=[0, 3, 1, 2]), node("ConvTranspose", "q t", "u", strides=[2, 2]),
+                     helper.make_node("Resize", ["q", "", "z"], ["e"]), node("Concat", "u e", "j", axis=1),
+                     node("ReduceMean", "j", "m", axes=[2, 3]), node("Transpose", "j", "y", perm=[0, 2, 3, 1])], \
+        [("x", F, [1, 4, 4, 2])], [("y", F, [None] * 4), ("m", F, [None] * 4)], \
+        {"w": f(3, 2, 3, 3), "b": f(3), "t": f(3, 2, 2, 2), "z": np.array([1, 1, 2, 2], np.float32)}
+    # 1 x 1 over a line, squeezed, then a product: the tail of a recogniser.
+    yield "squeeze", [node("Conv", "x w b", "c", strides=[3, 1]), node("HardSwish", "c", "h"), node("Squeeze", "h a", "s"),
+                      node("Transpose", "s", "t", perm=[0, 2, 1]), node("MatMul", "t v", "m"), node("Add", "m d", "k"),
+                      node("Softmax", "k", "y", axis=2)], \
+        [("x", F, [1, 2, 3, 5])], [("y", F, [None] * 3)], \
+        {"w": f(4, 2, 3, 1), "b": f(4), "a": i(2), "v": f(4, 3), "d": f(3)}
 
 
 def smallest_cases(nodes, most=2048):

@@ -1,6 +1,7 @@
 // Loading: files that are mapped, and what stops it.
 #include "caught.hpp"
 #include "inference/device/device.hpp"
+#include "inference/graph/constant_memory.hpp"
 #include "inference/graph/import.hpp"
 #include "inference/graph/shape_inference.hpp"
 #include "inference/passes/passes.hpp"
@@ -12,6 +13,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -94,6 +96,21 @@ TEST(session, maps_no_file_that_is_damaged) {
     EXPECT_FALSE(is_mapped(path));
   }
   std::filesystem::remove(path);
+}
+
+TEST(constant_memory, is_zeroed_and_aligned_at_each_size) {
+  for (const std::int64_t size : {0, 1, 1000, 300'000, 1'000'000}) {
+    tensor t = detail::make_constant(f32, {size, 1});
+    EXPECT_EQ(t.shape(), (shape_type{size, 1}));
+    EXPECT_FALSE(t.read_only());
+    const auto values = t.data<float>();
+    EXPECT_TRUE(std::ranges::all_of(values, [](float v) { return v == 0; }));
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(values.data()) % 64, 0U);
+    if (size != 0) values.back() = 1;
+  }
+  EXPECT_EQ(detail::make_constant(element_type::string, {2}).size(), 2U);
+  EXPECT_EQ(caught([] { detail::make_constant(f32, {std::int64_t{1} << 46}); }).code(),
+            errc::resource_exhausted);
 }
 
 // Much work for few numbers, and none of it needs an input.

@@ -1,5 +1,6 @@
 #include "inference/onnx/tensor_data.hpp"
 
+#include "inference/graph/constant_memory.hpp"
 #include "inference/onnx/external_file.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -234,7 +235,7 @@ tensor make_tensor(const tensor_proto& proto, std::string_view subject, tensor_s
     }
     if (p.bytes.data() != nullptr) return tensor::view(type, p.bytes, proto.dims, p.keep_alive);
   }
-  tensor out(type, proto.dims);
+  tensor out = make_constant(type, proto.dims);
   if (proto.external) {
     read_external(external, out.mutable_bytes(), subject);
   } else if (proto.raw_data) {

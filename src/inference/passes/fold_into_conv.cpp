@@ -1,3 +1,4 @@
+#include "inference/graph/constant_memory.hpp"
 #include "inference/passes/passes.hpp"
 
 #include <algorithm>
@@ -87,13 +88,17 @@ void apply(graph& g, node& conv, const channel_affine& affine) {
       *channel_axis(conv) == 0 ? 1 : static_cast<std::size_t>(weights.shape()[0]);
   const std::size_t each =
       channels == 0 ? 0 : weights.size() / channels / std::max<std::size_t>(outer, 1);
-  tensor new_weights = weights.clone();
+  tensor new_weights = make_constant(weights.type(), weights.shape());
   tensor new_bias(element_type::float32, {static_cast<std::int64_t>(channels)});
+  const auto from = weights.data<float>();
   const auto w = new_weights.data<float>();
   const auto b = new_bias.data<float>();
   const bool had_bias = conv.inputs.size() > 2;
-  for (std::size_t i = 0; i < w.size(); ++i) {
-    w[i] = static_cast<float>(static_cast<double>(w[i]) * affine.scale[i / each % channels]);
+  for (std::size_t at = 0; at < w.size(); at += each) {
+    const double scale = affine.scale[at / each % channels];
+    for (std::size_t i = at; i < at + each; ++i) {
+      w[i] = static_cast<float>(static_cast<double>(from[i]) * scale);
+    }
   }
   for (std::size_t c = 0; c < channels; ++c) {
     const double bias =

@@ -8,6 +8,7 @@
 //
 // q, k and v are rows [batch, rows, columns]; a head's columns begin at q_offset + head * depth
 // (and so on). The shapes, which are computed at run time, are kept to be checked there.
+#include "inference/graph/constant_memory.hpp"
 #include "inference/passes/matcher.hpp"
 #include "inference/passes/passes.hpp"
 
@@ -331,7 +332,8 @@ tensor side_by_side(const graph& g, const std::vector<value_id>& parts) {
   const std::int64_t rows = matrix ? first.shape()[0] : 1;
   std::int64_t columns = 0;
   for (const value_id v : parts) columns += g.values[v].constant->shape().back();
-  tensor all(first.type(), matrix ? shape_type{rows, columns} : shape_type{columns});
+  tensor all =
+      make_constant(first.type(), matrix ? shape_type{rows, columns} : shape_type{columns});
   std::byte* to = all.mutable_bytes().data();
   for (std::int64_t r = 0; r < rows; ++r) {
     for (const value_id v : parts) {

@@ -12,6 +12,7 @@
 // recognised stays as it is. Numbers of int8 between the nodes become those of uint8 that are 128
 // greater.
 #include "inference/graph/channels_last.hpp"
+#include "inference/graph/constant_memory.hpp"
 #include "inference/graph/shape_inference.hpp"
 #include "inference/passes/matcher.hpp"
 #include "inference/passes/passes.hpp"
@@ -519,7 +520,7 @@ class quantised_graph {
     if (turned) {
       const auto columns = static_cast<std::size_t>(given.shape()[0]);
       const auto depth = static_cast<std::size_t>(given.shape()[1]);
-      tensor t(given.type(), {given.shape()[1], given.shape()[0]});
+      tensor t = make_constant(given.type(), {given.shape()[1], given.shape()[0]});
       transpose(given.bytes().data(), columns, depth, t.mutable_bytes().data());
       bytes = add_constant(g_, w->name + ".turned", std::move(t));
     }

@@ -1,6 +1,7 @@
 #include "inference/runtime/program.hpp"
 
 #include "inference/dynamic/custom.hpp"
+#include "inference/graph/constant_memory.hpp"
 #include "inference/runtime/shared_weights.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -119,7 +120,7 @@ std::vector<tensor> evaluate(const kernel& k, const node& n, std::span<const val
       results.emplace_back();
       continue;
     }
-    results.emplace_back(outputs[i].type, *outputs[i].shape);
+    results.push_back(make_constant(outputs[i].type, *outputs[i].shape));
     out[i] = view_of(results[i]);
     empty = empty && out[i].count == 0;
   }

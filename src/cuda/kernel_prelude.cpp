@@ -1,0 +1,81 @@
+// What every generated kernel begins with. MIZZEN_EMULATED: compiled for the processor, by tests.
+#include "cuda/kernel_text.hpp"
+
+namespace mizzen::cuda {
+
+std::string_view prelude() {
+  return R"(
+struct half_t { unsigned short bits; };
+struct bfloat_t { unsigned short bits; };
+template <class T, int N> struct alignas(sizeof(T) * N) pack { T at[N]; };
+
+#ifndef MIZZEN_EMULATED
+#define INFINITY __int_as_float(0x7f800000)
+__device__ __forceinline__ float half_to_float(unsigned short h) {
+  float f;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(h));
+  return f;
+}
+__device__ __forceinline__ unsigned short float_to_half(float f) {
+  unsigned short h;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(f));
+  return h;
+}
+__device__ __forceinline__ float bits_to_float(unsigned b) { return __uint_as_float(b); }
+__device__ __forceinline__ unsigned float_to_bits(float f) { return __float_as_uint(f); }
+#endif
+
+__device__ __forceinline__ float to_float(float v) { return v; }
+__device__ __forceinline__ float to_float(half_t v) { return half_to_float(v.bits); }
+__device__ __forceinline__ float to_float(bfloat_t v) { return bits_to_float((unsigned)v.bits << 16); }
+__device__ __forceinline__ float to_float(unsigned char v) { return (float)v; }
+__device__ __forceinline__ float to_float(int v) { return (float)v; }
+__device__ __forceinline__ float to_float(long long v) { return (float)v; }
+
+__device__ __forceinline__ void put(float* p, float v) { *p = v; }
+__device__ __forceinline__ void put(half_t* p, float v) { p->bits = float_to_half(v); }
+__device__ __forceinline__ void put(bfloat_t* p, float v) {
+  unsigned b = float_to_bits(v);
+  p->bits = (unsigned short)(v != v ? 0x7fc0u : (b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+}
+__device__ __forceinline__ void put(unsigned char* p, float v) { *p = v != 0.0f; }
+__device__ __forceinline__ void put(int* p, float v) { *p = (int)v; }
+__device__ __forceinline__ void put(long long* p, float v) { *p = (long long)v; }
+
+template <class T, class I> __device__ __forceinline__ float read(const T* p, I i) { return to_float(p[i]); }
+template <class I> __device__ __forceinline__ long long index_at(const long long* p, I i) { return p[i]; }
+template <class I> __device__ __forceinline__ long long index_at(const int* p, I i) { return p[i]; }
+
+// NaN goes through, as in ONNX.
+__device__ __forceinline__ float larger(float a, float b) { return a != a || a > b ? a : b; }
+__device__ __forceinline__ float smaller(float a, float b) { return a != a || a < b ? a : b; }
+__device__ __forceinline__ float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+__device__ __forceinline__ float softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
+__device__ __forceinline__ float sign(float x) { return x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x; }
+__device__ __forceinline__ float gelu_erf(float x) { return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f)); }
+__device__ __forceinline__ float gelu_tanh(float x) {
+  return 0.5f * x * (1.0f + tanhf(0.7978845608028654f * (x + 0.044715f * x * x * x)));
+}
+
+struct plus { __device__ float operator()(float a, float b) const { return a + b; } };
+struct greater { __device__ float operator()(float a, float b) const { return larger(a, b); } };
+struct lesser { __device__ float operator()(float a, float b) const { return smaller(a, b); } };
+
+template <class Op> __device__ __forceinline__ float over_warp(float v, Op op) {
+  for (int lane = 16; lane > 0; lane >>= 1) v = op(v, __shfl_xor_sync(0xffffffffu, v, lane));
+  return v;
+}
+// Over 256 threads; partial holds 8 numbers. Each thread gets the result.
+template <class Op> __device__ __forceinline__ float over_block(float v, Op op, float* partial) {
+  v = over_warp(v, op);
+  __syncthreads();
+  if ((threadIdx.x & 31u) == 0u) partial[threadIdx.x >> 5] = v;
+  __syncthreads();
+  v = partial[0];
+  for (int i = 1; i < 8; ++i) v = op(v, partial[i]);
+  return v;
+}
+)";
+}
+
+}  // namespace mizzen::cuda

@@ -1,0 +1,79 @@
+// Kernels as text: expressions over tensors, each computed for every element of a result. They are
+// compiled for the GPU at hand when a part is, with all shapes and strides as constants.
+#pragma once
+
+#include "cuda/schedule.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace mizzen::cuda {
+
+// One float for each element of a shape. Immutable.
+struct expression;
+using expression_ptr = std::shared_ptr<const expression>;
+struct expression {
+  enum class kind : std::uint8_t { load, call, operation };
+  kind what = kind::load;
+
+  view from;  // load: of the whole shape (broadcast by strides of 0)
+
+  // call: the body of a function that returns the float at int coordinates c0, c1, …; it reads its
+  // arguments as a0, a1, … by read(a0, index).
+  std::string body;
+  std::vector<std::size_t> arguments;  // buffers
+
+  // operation: text with the operands as $0, $1, …
+  std::string text;
+  std::vector<expression_ptr> operands;
+
+  std::size_t loads() const;  // of it and all its operands
+  bool calls() const;         // whether any function is in it
+};
+
+expression_ptr load(view from);
+expression_ptr call(std::string body, std::vector<std::size_t> arguments);
+expression_ptr operation(std::string text, std::vector<expression_ptr> operands);
+
+// A float as text that is exactly that float.
+std::string float_text(float v);
+
+// What all kernels begin with: types, conversions, reductions.
+std::string_view prelude();
+
+// Writes the expression to every element of the view.
+kernel_step map_kernel(const expression_ptr& e, const view& out,
+                       const std::vector<buffer>& buffers);
+
+// One number from each row, or each element anew: rows are the elements that share the coordinates
+// of all dimensions but the reduced ones.
+struct row_operation {
+  enum class kind : std::uint8_t {
+    softmax,
+    log_softmax,
+    layer_norm,
+    sum,
+    mean,
+    max,
+    min,
+    l2,
+    sum_square
+  };
+  kind what = kind::softmax;
+  std::vector<bool> reduced;  // by dimension
+  float epsilon = 0;          // layer_norm
+  // layer_norm: what each element is multiplied by and what is added; null: nothing.
+  expression_ptr scale, shift;
+  bool keeps_shape() const noexcept { return what <= kind::layer_norm; }
+};
+
+// The shape is the expression's. out has it too, with strides of 0 for the reduced dimensions of an
+// operation that does not keep the shape.
+kernel_step row_kernel(const row_operation& operation, const dims& shape, const expression_ptr& e,
+                       const view& out, const std::vector<buffer>& buffers);
+
+}  // namespace mizzen::cuda

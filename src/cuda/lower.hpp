@@ -1,0 +1,135 @@
+// From a part to its schedule: which buffers, views and steps its nodes become.
+#pragma once
+
+#include "cuda/kernel_text.hpp"
+#include "cuda/schedule.hpp"
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace mizzen::cuda {
+
+enum class arithmetic : std::uint8_t { float32 = 0, tf32 = 1, float16 = 2 };
+
+// An input of integers whose elements must lie in [low, high]: looked at before a run.
+struct index_check {
+  std::size_t input = 0;
+  std::int64_t low = 0, high = 0;
+  std::string node;
+};
+
+struct lowered {
+  schedule plan;
+  std::vector<index_check> checks;
+};
+
+// Throws error(unimplemented) naming the node.
+lowered lower(const part& p, arithmetic math);
+
+// Whether lower() takes the node in any graph with these types, whatever dimensions are not known.
+bool can_lower(const part& p, const node& n);
+
+// The state of a lowering under way, for the operators.
+//
+// A value is a view once something has computed it. Until then it may be an expression, or a
+// product or convolution whose bias and activation may still come: those are only kept back where
+// exactly one node uses the value.
+class lowering {
+ public:
+  lowering(const part& p, arithmetic math);
+  lowered run();
+
+  const part& from() const noexcept { return p_; }
+  const dims& shape(value_id v) const { return *p_.values[v].shape; }
+  element_type type(value_id v) const { return p_.values[v].type; }
+  // What values of the part's type are kept as.
+  element_type storage(element_type t) const {
+    return t == element_type::float32 && math_ == arithmetic::float16 ? element_type::float16 : t;
+  }
+  bool tf32() const noexcept { return math_ == arithmetic::tf32; }
+  const std::vector<buffer>& buffers() const noexcept { return out_.plan.buffers; }
+
+  // The value in memory, in whatever layout.
+  view in_memory(value_id v);
+  // Of a type, and for which fits() is true; else a copy in this order of dimensions.
+  view in_memory_as(value_id v, element_type type, const std::function<bool(const view&)>& fits,
+                    const std::vector<std::size_t>& order = {});
+  // The value as part of an expression of the shape, broadcast as in ONNX: its own expression where
+  // it has one for just this use, else what loads it.
+  expression_ptr read(value_id v, const dims& shape);
+
+  void set(value_id v, view where) { forms_[v] = std::move(where); }
+  // Kept back, or computed at once where several want it.
+  void set(value_id v, expression_ptr e);
+  void set(value_id v, gemm_step g) { forms_[v] = std::move(g); }
+  void set(value_id v, conv_step c) { forms_[v] = std::move(c); }
+
+  // The step that the value waits for and to which its one user may add; null: none.
+  gemm_step* pending_gemm(value_id v);
+  conv_step* pending_conv(value_id v);
+  // Makes the step of one value that of its user.
+  void hand_on(value_id from, value_id to) { forms_[to] = std::move(forms_[from]); }
+
+  // A new dense temporary.
+  view allocate(const dims& shape, element_type type, const std::vector<std::size_t>& order = {});
+  void add(std::variant<kernel_step, gemm_step, conv_step> s);
+  void copy(const view& from, const view& to);
+  void check(index_check c) { out_.checks.push_back(std::move(c)); }
+  // The number of a part's input; nullopt for other values.
+  std::optional<std::size_t> input_number(value_id v) const;
+
+  [[noreturn]] void unsupported(std::string_view what) const;
+
+ private:
+  using form = std::variant<std::monostate, view, expression_ptr, gemm_step, conv_step>;
+
+  view compute(value_id v, const expression_ptr& e, const view& to);
+  void finish(value_id v, std::size_t output);
+  void split_setup();
+  void find_inputs_read();
+
+  const part& p_;
+  arithmetic math_;
+  lowered out_;
+  std::vector<form> forms_;
+  std::vector<std::size_t> uses_;                 // by value; outputs count as well
+  std::map<const void*, std::size_t> constants_;  // buffers
+  const node* current_ = nullptr;
+};
+
+// One operator.
+struct lowering_rule {
+  bool (*supports)(const part&, const node&);
+  void (*lower)(lowering&, const node&);
+};
+using rule_table = std::map<std::string_view, lowering_rule>;
+void add_elementwise_rules(rule_table& table);
+void add_data_rules(rule_table& table);
+void add_product_rules(rule_table& table);
+void add_row_rules(rule_table& table);
+void add_window_rules(rule_table& table);
+
+// For the operators.
+
+bool is_float(element_type t) noexcept;
+// Whether an input or output is there and of a float type.
+bool float_in(const part& p, const node& n, std::size_t i);
+bool float_out(const part& p, const node& n);
+// Strides that broadcast a view to a shape, as in ONNX.
+view broadcast(const view& v, const dims& shape);
+// The same elements in another shape without a copy; nullopt where the strides do not allow it.
+std::optional<view> reshaped(const view& v, const dims& shape);
+// The axis in [0, rank).
+std::size_t axis_of(std::int64_t axis, std::size_t rank);
+// Dimensions of pictures in the order in which channels lie last: N, spatial…, C.
+std::vector<std::size_t> channels_last_order(std::size_t rank);
+bool is_channels_last(const view& v);
+
+}  // namespace mizzen::cuda

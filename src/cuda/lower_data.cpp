@@ -1,0 +1,225 @@
+// Operators that move elements. Most only say otherwise where they lie.
+#include "cuda/lower.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+
+namespace mizzen::cuda {
+namespace {
+
+bool moves_floats(const part& p, const node& n) {
+  if (!float_in(p, n, 0)) return false;
+  for (const value_id v : n.outputs) {
+    if (v != no_value && !is_float(p.values[v].type)) return false;
+  }
+  return true;
+}
+
+void reshape(lowering& l, const node& n) {
+  const dims& shape = l.shape(n.outputs[0]);
+  const view v = l.in_memory(n.inputs[0]);
+  if (count_of(shape) == 0) return l.set(n.outputs[0], l.allocate(shape, v.type));
+  if (const auto same = reshaped(v, shape)) return l.set(n.outputs[0], *same);
+  const view dense = l.allocate(v.shape, v.type);
+  l.copy(v, dense);
+  l.set(n.outputs[0], *reshaped(dense, shape));
+}
+
+void transpose(lowering& l, const node& n) {
+  const view v = l.in_memory(n.inputs[0]);
+  dims order = n.get_ints("perm");
+  if (order.empty()) {
+    for (std::size_t d = v.shape.size(); d-- > 0;) order.push_back(static_cast<std::int64_t>(d));
+  }
+  view out = v;
+  for (std::size_t d = 0; d < order.size(); ++d) {
+    out.shape[d] = v.shape[static_cast<std::size_t>(order[d])];
+    out.strides[d] = v.strides[static_cast<std::size_t>(order[d])];
+  }
+  l.set(n.outputs[0], out);
+}
+
+void expand(lowering& l, const node& n) {
+  l.set(n.outputs[0], broadcast(l.in_memory(n.inputs[0]), l.shape(n.outputs[0])));
+}
+
+bool supports_slice(const part& p, const node& n) { return n.opset >= 10 && moves_floats(p, n); }
+
+void slice(lowering& l, const node& n) {
+  view v = l.in_memory(n.inputs[0]);
+  const auto starts = l.from().ints(n.inputs[1]);
+  const auto steps =
+      n.has_input(4) ? l.from().ints(n.inputs[4]) : dims(starts ? starts->size() : 0, 1);
+  std::optional<dims> axes;
+  if (n.has_input(3)) {
+    axes = l.from().ints(n.inputs[3]);
+  } else if (starts) {
+    axes.emplace();
+    for (std::size_t i = 0; i < starts->size(); ++i) axes->push_back(static_cast<std::int64_t>(i));
+  }
+  if (!starts || !steps || !axes) l.unsupported("starts, axes or steps that are no constants");
+  const dims& shape = l.shape(n.outputs[0]);
+  if (count_of(shape) == 0) return l.set(n.outputs[0], l.allocate(shape, v.type));
+  for (std::size_t i = 0; i < axes->size(); ++i) {
+    const std::size_t d = axis_of((*axes)[i], v.shape.size());
+    const std::int64_t size = v.shape[d];
+    const std::int64_t step = (*steps)[i];
+    std::int64_t start = (*starts)[i];
+    if (start < 0) start += size;
+    start = std::clamp<std::int64_t>(start, 0, step > 0 ? size : size - 1);
+    v.offset += start * v.strides[d];
+    v.strides[d] *= step;
+  }
+  v.shape = shape;
+  l.set(n.outputs[0], v);
+}
+
+void split(lowering& l, const node& n) {
+  const view v = l.in_memory(n.inputs[0]);
+  const std::size_t axis = axis_of(n.get_int("axis", 0), v.shape.size());
+  std::int64_t at = 0;
+  for (const value_id o : n.outputs) {
+    if (o == no_value) l.unsupported("an output that is left out");
+    view out = v;
+    out.shape = l.shape(o);
+    out.offset += at * v.strides[axis];
+    at += out.shape[axis];
+    l.set(o, out);
+  }
+}
+
+bool supports_concat(const part& p, const node& n) {
+  for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+    if (!float_in(p, n, i)) return false;
+  }
+  return float_out(p, n);
+}
+
+void concat(lowering& l, const node& n) {
+  const dims& shape = l.shape(n.outputs[0]);
+  const std::size_t axis = axis_of(n.get_int("axis", 0), shape.size());
+  // Laid out as the first of its inputs that is a whole tensor.
+  std::vector<std::size_t> order;
+  for (const value_id v : n.inputs) {
+    if (l.from().values[v].constant == nullptr && count_of(l.shape(v)) != 0) {
+      order = physical_order(l.in_memory(v));
+      break;
+    }
+  }
+  const view out = l.allocate(shape, l.storage(l.type(n.outputs[0])), order);
+  std::int64_t at = 0;
+  for (const value_id v : n.inputs) {
+    view part_of = out;
+    part_of.shape = l.shape(v);
+    part_of.offset += at * out.strides[axis];
+    at += part_of.shape[axis];
+    if (count_of(part_of.shape) == 0) continue;
+    l.add(map_kernel(l.read(v, part_of.shape), part_of, l.buffers()));
+  }
+  l.set(n.outputs[0], out);
+}
+
+std::string number(std::int64_t v) { return std::to_string(v); }
+
+// offset + c0 * s0 + …, from the coordinate `first` on.
+std::string index_text(const view& v, const std::vector<std::string>& at) {
+  std::string text = number(v.offset);
+  for (std::size_t d = 0; d < at.size(); ++d) {
+    if (v.strides[d] != 0) text += " + " + at[d] + " * " + number(v.strides[d]);
+  }
+  return text;
+}
+
+bool supports_gather(const part& p, const node& n) {
+  if (!moves_floats(p, n) || !n.has_input(1)) return false;
+  const element_type t = p.values[n.inputs[1]].type;
+  return t == element_type::int64 || t == element_type::int32;
+}
+
+// Indices are looked at before the run: nothing in a part computes integers, so they are an input
+// or a constant.
+void gather(lowering& l, const node& n) {
+  const view data = l.in_memory(n.inputs[0]);
+  const std::size_t axis = axis_of(n.get_int("axis", 0), data.shape.size());
+  const std::int64_t size = data.shape[axis];
+  if (const auto constant = l.from().ints(n.inputs[1])) {
+    for (const std::int64_t i : *constant) {
+      if (i < -size || i >= size) l.unsupported("an index outside the data");
+    }
+  } else if (const auto input = l.input_number(n.inputs[1])) {
+    l.check({*input, -size, size - 1, describe(n)});
+  } else {
+    l.unsupported("indices that are computed on the device");
+  }
+  const view indices = l.in_memory(n.inputs[1]);
+  const std::size_t index_rank = indices.shape.size();
+  std::vector<std::string> at, index_at;
+  for (std::size_t d = 0; d < axis; ++d) at.push_back("c" + number(static_cast<std::int64_t>(d)));
+  for (std::size_t d = 0; d < index_rank; ++d) {
+    index_at.push_back("c" + number(static_cast<std::int64_t>(axis + d)));
+  }
+  at.push_back("k");
+  for (std::size_t d = axis + 1; d < data.shape.size(); ++d) {
+    at.push_back("c" + number(static_cast<std::int64_t>(d + index_rank - 1)));
+  }
+  const std::string body = "  long long k = index_at(a1, " + index_text(indices, index_at) +
+                           ");\n  if (k < 0) k += " + number(size) + ";\n  return read(a0, " +
+                           index_text(data, at) + ");\n";
+  l.set(n.outputs[0], call(body, {data.buffer, indices.buffer}));
+}
+
+bool supports_pad(const part& p, const node& n) {
+  return n.opset >= 11 && moves_floats(p, n) && n.get_string("mode", "constant") == "constant";
+}
+
+void pad(lowering& l, const node& n) {
+  const view v = l.in_memory(n.inputs[0]);
+  const auto pads = l.from().ints(n.inputs[1]);
+  if (!pads) l.unsupported("pads that are no constants");
+  dims axes;
+  for (std::size_t d = 0; d < v.shape.size(); ++d) axes.push_back(static_cast<std::int64_t>(d));
+  if (n.has_input(3)) {
+    const auto given = l.from().ints(n.inputs[3]);
+    if (!given) l.unsupported("axes that are no constants");
+    axes = *given;
+  }
+  float filler = 0;
+  if (n.has_input(2)) {
+    const auto given = l.from().scalar(n.inputs[2]);
+    if (!given) l.unsupported("a value that is no constant of float32");
+    filler = *given;
+  }
+  std::vector<std::string> at;
+  for (std::size_t d = 0; d < v.shape.size(); ++d)
+    at.push_back("c" + number(static_cast<std::int64_t>(d)));
+  std::string body;
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const std::size_t d = axis_of(axes[i], v.shape.size());
+    body += "  " + at[d] + " -= " + number((*pads)[i]) + ";\n  if (" + at[d] + " < 0 || " + at[d] +
+            " >= " + number(v.shape[d]) + ") return " + float_text(filler) + ";\n";
+  }
+  body += "  return read(a0, " + index_text(v, at) + ");\n";
+  l.set(n.outputs[0], call(body, {v.buffer}));
+}
+
+}  // namespace
+
+void add_data_rules(rule_table& table) {
+  for (const std::string_view name : {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}) {
+    table[name] = {moves_floats, reshape};
+  }
+  table["Dropout"] = {[](const part& p, const node& n) {
+                        return moves_floats(p, n) && n.outputs.size() == 1 && !n.has_input(2);
+                      },
+                      reshape};
+  table["Transpose"] = {moves_floats, transpose};
+  table["Expand"] = {moves_floats, expand};
+  table["Slice"] = {supports_slice, slice};
+  table["Split"] = {moves_floats, split};
+  table["Concat"] = {supports_concat, concat};
+  table["Gather"] = {supports_gather, gather};
+  table["Pad"] = {supports_pad, pad};
+}
+
+}  // namespace mizzen::cuda

@@ -1,0 +1,389 @@
+#include "emulated.hpp"
+
+#include "cuda/backend.hpp"
+
+#include <mizzen/core/error.hpp>
+
+#include <atomic>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <dlfcn.h>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <ucontext.h>
+#include <unistd.h>
+
+namespace mizzen::cuda {
+namespace {
+
+// Before the prelude: what nvcc gives, for one thread at a time.
+constexpr std::string_view host_prelude = R"(
+#include <math.h>
+#include <string.h>
+#include <stddef.h>
+#define MIZZEN_EMULATED
+#define __device__
+#define __global__ static
+#define __forceinline__ inline
+#define __launch_bounds__(n)
+#define __shared__ static
+struct mizzen_dim { unsigned x; };
+extern "C" { mizzen_dim blockIdx, threadIdx; void (*mizzen_yield)(); }
+static float mizzen_lanes[1024];
+static inline void __syncthreads() { mizzen_yield(); }
+static inline float __shfl_xor_sync(unsigned, float v, int mask) {
+  mizzen_lanes[threadIdx.x] = v;
+  mizzen_yield();
+  const float other = mizzen_lanes[threadIdx.x ^ (unsigned)mask];
+  mizzen_yield();
+  return other;
+}
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+extern "C" { float (*mizzen_from_half)(unsigned short); unsigned short (*mizzen_to_half)(float); }
+static inline float half_to_float(unsigned short h) { return mizzen_from_half(h); }
+static inline unsigned short float_to_half(float f) { return mizzen_to_half(f); }
+static inline float bits_to_float(unsigned b) { float f; memcpy(&f, &b, 4); return f; }
+static inline unsigned float_to_bits(float f) { unsigned b; memcpy(&b, &f, 4); return b; }
+template <class... A> static void mizzen_call(void (*f)(A...), void** a) {
+  size_t i = sizeof...(A);
+  // Braces are in order; arguments of a call are not.
+  struct all { void (*f)(A...); all(void (*g)(A...), A... v) { g(v...); } };
+  i = 0;
+  all{f, (A)a[i++]...};
+}
+)";
+
+float from_half(std::uint16_t h) {
+  const auto sign = static_cast<std::uint32_t>(h & 0x8000U) << 16U;
+  const std::uint32_t exponent = h >> 10U & 31U;
+  const std::uint32_t mantissa = h & 1023U;
+  if (exponent == 0) {
+    const float v = std::ldexp(static_cast<float>(mantissa), -24);
+    return sign != 0 ? -v : v;
+  }
+  const std::uint32_t bits =
+      sign | (exponent == 31 ? 0x7f800000U : (exponent + 112U) << 23U) | mantissa << 13U;
+  float f = 0;
+  std::memcpy(&f, &bits, sizeof f);
+  return f;
+}
+
+std::uint16_t to_half(float f) {
+  if (std::isnan(f)) return 0x7e00;
+  const std::uint16_t sign = std::signbit(f) ? 0x8000 : 0;
+  const float a = std::abs(f);
+  if (a == 0) return sign;
+  if (a >= 65520.0F) return sign | 0x7c00;
+  int exponent = 0;
+  std::frexp(a, &exponent);
+  const int unit = std::max(exponent - 11, -24);  // of the last place
+  const auto steps = static_cast<std::uint32_t>(std::nearbyint(std::ldexp(a, -unit)));
+  if (unit == -24) return static_cast<std::uint16_t>(sign | steps);
+  // 11 bits; one more where it was rounded up, which the sum below carries on.
+  return static_cast<std::uint16_t>(sign | (static_cast<std::uint32_t>(unit + 24) * 1024U + steps));
+}
+
+float get(const void* memory, element_type type, std::int64_t i) {
+  if (type == element_type::float32) return static_cast<const float*>(memory)[i];
+  if (type == element_type::float16) return from_half(static_cast<const std::uint16_t*>(memory)[i]);
+  throw error(errc::unimplemented, "emulated gpu", "a product of this type");
+}
+
+void put(void* memory, element_type type, std::int64_t i, float v) {
+  if (type == element_type::float32) {
+    static_cast<float*>(memory)[i] = v;
+  } else {
+    static_cast<std::uint16_t*>(memory)[i] = to_half(v);
+  }
+}
+
+float act(activation a, float v) {
+  if (a == activation::relu) return std::max(v, 0.0F);
+  if (a == activation::gelu_tanh) {
+    return 0.5F * v * (1.0F + std::tanh(0.7978845608F * (v + 0.044715F * v * v * v)));
+  }
+  return v;
+}
+
+void multiply(const gemm_step& g, std::span<void* const> memory) {
+  const auto at = [](const gemm_step::matrix& m, std::int64_t b, std::int64_t row,
+                     std::int64_t column) {
+    return m.offset + b * m.batch_stride +
+           (m.transposed ? column * m.lead + row : row * m.lead + column);
+  };
+  for (std::int64_t b = 0; b < g.batch; ++b) {
+    for (std::int64_t i = 0; i < g.m; ++i) {
+      for (std::int64_t j = 0; j < g.n; ++j) {
+        float s = 0;
+        for (std::int64_t k = 0; k < g.k; ++k) {
+          s += get(memory[g.a.buffer], g.type, at(g.a, b, i, k)) *
+               get(memory[g.b.buffer], g.type, at(g.b, b, k, j));
+        }
+        if (g.has_bias) s += get(memory[g.bias_buffer], g.type, g.bias_offset + j);
+        put(memory[g.out.buffer], g.type, at(g.out, b, i, j), act(g.act, s));
+      }
+    }
+  }
+}
+
+// Every index below the shape, outermost first.
+void for_each_index(const dims& shape, const std::function<void(const dims&)>& fn) {
+  dims at(shape.size(), 0);
+  for (const std::int64_t d : shape) {
+    if (d == 0) return;
+  }
+  for (;;) {
+    fn(at);
+    std::size_t d = shape.size();
+    while (d-- > 0) {
+      if (++at[d] < shape[d]) break;
+      at[d] = 0;
+      if (d == 0) return;
+    }
+    if (shape.empty()) return;
+  }
+}
+
+std::int64_t place(const view& v, const dims& at) {
+  std::int64_t i = v.offset;
+  for (std::size_t d = 0; d < at.size(); ++d) i += at[d] * v.strides[d];
+  return i;
+}
+
+void convolve(const conv_step& c, std::span<void* const> memory) {
+  dims window(c.w.shape.begin() + 1, c.w.shape.end());  // channels, kernel…
+  for_each_index(c.out.shape, [&](const dims& at) {
+    float s = 0;
+    for_each_index(window, [&](const dims& k) {
+      dims x = {at[0], k[0]};
+      for (std::size_t d = 1; d < k.size(); ++d) {
+        const std::int64_t i =
+            at[d + 1] * c.strides[d - 1] + k[d] * c.dilations[d - 1] - c.pads_begin[d - 1];
+        if (i < 0 || i >= c.x.shape[d + 1]) return;
+        x.push_back(i);
+      }
+      dims w = {at[1]};
+      w.insert(w.end(), k.begin(), k.end());
+      s += get(memory[c.x.buffer], c.type, place(c.x, x)) *
+           get(memory[c.w.buffer], c.type, place(c.w, w));
+    });
+    if (c.has_bias) s += get(memory[c.bias.buffer], c.type, place(c.bias, {at[1]}));
+    if (c.has_residual) s += get(memory[c.residual.buffer], c.type, place(c.residual, at));
+    put(memory[c.out.buffer], c.type, place(c.out, at), act(c.act, s));
+  });
+}
+
+struct dim {
+  unsigned x;
+};
+using kernel_function = void (*)(void**);
+
+// Threads of a block that meet at barriers: each goes on until the next one, in turn.
+class fibers {
+ public:
+  fibers() : stacks_(256 * stack_bytes) {}
+
+  void run_block(kernel_function kernel, void** arguments, unsigned threads, dim* thread) {
+    kernel_ = kernel;
+    arguments_ = arguments;
+    states_.assign(threads, {});
+    done_.assign(threads, false);
+    for (unsigned t = 0; t < threads; ++t) {
+      ::getcontext(&states_[t]);
+      states_[t].uc_stack.ss_sp = stacks_.data() + t * stack_bytes;
+      states_[t].uc_stack.ss_size = stack_bytes;
+      states_[t].uc_link = nullptr;
+      ::makecontext(&states_[t], &fibers::enter, 0);
+    }
+    current_ = this;
+    for (bool going = true; going;) {
+      going = false;
+      for (unsigned t = 0; t < threads; ++t) {
+        if (done_[t]) continue;
+        now_ = t;
+        thread->x = t;
+        ::swapcontext(&main_, &states_[t]);
+        going = true;
+      }
+    }
+  }
+
+  static void yield() {
+    fibers* f = current_;
+    ::swapcontext(&f->states_[f->now_], &f->main_);
+  }
+
+ private:
+  static constexpr std::size_t stack_bytes = 32768;
+
+  static void enter() {
+    fibers* f = current_;
+    f->kernel_(f->arguments_);
+    f->done_[f->now_] = true;
+    ::setcontext(&f->main_);
+  }
+
+  static thread_local fibers* current_;
+  std::vector<char> stacks_;
+  std::vector<ucontext_t> states_;
+  std::vector<bool> done_;
+  ucontext_t main_{};
+  kernel_function kernel_ = nullptr;
+  void** arguments_ = nullptr;
+  unsigned now_ = 0;
+};
+thread_local fibers* fibers::current_ = nullptr;
+
+std::string compile(const std::string& text) {
+  static std::atomic<int> number = 0;
+  const auto folder = std::filesystem::temp_directory_path();
+  const std::string stem =
+      (folder / ("mizzen_kernels_" + std::to_string(::getpid()) + "_" + std::to_string(++number)))
+          .string();
+  std::ofstream(stem + ".cpp") << text;
+  const std::string command =
+      "c++ -std=c++17 -O1 -w -fPIC -shared -fno-gnu-unique -Wl,-Bsymbolic -o " + stem + ".so " +
+      stem + ".cpp 2>" + stem + ".log";
+  if (std::system(command.c_str()) != 0) {
+    std::ifstream log(stem + ".log");
+    throw error(errc::internal, "generated kernels",
+                std::string(std::istreambuf_iterator<char>(log), {}) + "\n" + text);
+  }
+  std::filesystem::remove(stem + ".cpp");
+  std::filesystem::remove(stem + ".log");
+  return stem + ".so";
+}
+
+// Compiled once per text; libraries stay until the process ends.
+void* library_of(const std::string& text) {
+  static std::mutex mutex;
+  static std::map<std::string, void*> known;
+  const std::lock_guard lock(mutex);
+  void*& library = known[text];
+  if (library != nullptr) return library;
+  const std::string file = compile(text);
+  library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  const std::string why = library == nullptr ? ::dlerror() : "";
+  std::filesystem::remove(file);
+  if (library == nullptr) throw error(errc::internal, "generated kernels", why);
+  return library;
+}
+
+// One kernel at a time in the whole process: a kernel's place in the grid is global to its library.
+std::mutex running;
+
+class emulated_program final : public program {
+ public:
+  explicit emulated_program(const schedule& s) : plan(s) {
+    const module_text m = make_module(s);
+    if (m.names.empty()) return;
+    std::string text = std::string(host_prelude) + m.source;
+    // Kernels by number; the same one may come twice.
+    for (std::size_t i = 0; i < m.names.size(); ++i) {
+      text += "extern \"C\" void mizzen_run" + std::to_string(i) + "(void** a) { mizzen_call(" +
+              m.names[i] + ", a); }\n";
+    }
+    // What has C linkage cannot be static as well.
+    for (auto at = text.find("extern \"C\" __global__"); at != std::string::npos;
+         at = text.find("extern \"C\" __global__")) {
+      text.replace(at, 21, "__global__");
+    }
+    library_ = library_of(text);
+    for (std::size_t i = 0; i < m.names.size(); ++i) {
+      kernels.push_back(reinterpret_cast<kernel_function>(
+          ::dlsym(library_, ("mizzen_run" + std::to_string(i)).c_str())));
+    }
+    block = static_cast<dim*>(::dlsym(library_, "blockIdx"));
+    thread = static_cast<dim*>(::dlsym(library_, "threadIdx"));
+    *static_cast<void (**)()>(::dlsym(library_, "mizzen_yield")) = &fibers::yield;
+    *static_cast<float (**)(std::uint16_t)>(::dlsym(library_, "mizzen_from_half")) = &from_half;
+    *static_cast<std::uint16_t (**)(float)>(::dlsym(library_, "mizzen_to_half")) = &to_half;
+  }
+  schedule plan;
+  std::vector<kernel_function> kernels;
+  dim* block = nullptr;
+  dim* thread = nullptr;
+
+ private:
+  void* library_ = nullptr;
+};
+
+class emulated_queue final : public queue {
+ public:
+  void upload(void* device, const void* host, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(device, host, bytes);
+  }
+  void download(void* host, const void* device, std::size_t bytes) override {
+    if (bytes != 0) std::memcpy(host, device, bytes);
+  }
+  void run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
+           void*) override {
+    const auto& e = static_cast<const emulated_program&>(p);
+    const step& s = (setup ? e.plan.setup : e.plan.steps)[i];
+    if (const auto* g = std::get_if<gemm_step>(&s.what)) return multiply(*g, memory);
+    if (const auto* c = std::get_if<conv_step>(&s.what)) return convolve(*c, memory);
+    const auto& k = std::get<kernel_step>(s.what);
+    std::size_t number = 0;
+    const auto count = [&](const std::vector<step>& list, std::size_t before) {
+      for (std::size_t j = 0; j < before; ++j) {
+        number += std::holds_alternative<kernel_step>(list[j].what) ? 1 : 0;
+      }
+    };
+    count(e.plan.setup, setup ? i : e.plan.setup.size());
+    if (!setup) count(e.plan.steps, i);
+    std::vector<void*> arguments;
+    for (const std::size_t b : k.buffers) arguments.push_back(memory[b]);
+    const bool meets = k.source.find("over_") != std::string::npos;
+    const std::lock_guard lock(running);
+    for (unsigned b = 0; b < k.blocks; ++b) {
+      e.block->x = b;
+      if (meets) {
+        fibers_.run_block(e.kernels[number], arguments.data(), k.threads, e.thread);
+        continue;
+      }
+      for (unsigned t = 0; t < k.threads; ++t) {
+        e.thread->x = t;
+        e.kernels[number](arguments.data());
+      }
+    }
+  }
+  bool begin_recording() override { return false; }
+  void end_recording() override {}
+  void replay() override {}
+  void wait() override {}
+
+ private:
+  fibers fibers_;
+};
+
+class emulated_gpu final : public gpu {
+ public:
+  // Filled with NaN: what is read before it is written shows.
+  void* allocate(std::size_t bytes) override {
+    void* at = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+    std::memset(at, 0xff, bytes);
+    return at;
+  }
+  void release(void* memory) noexcept override { std::free(memory); }
+  void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
+  void release_host(void* memory) noexcept override { std::free(memory); }
+  std::unique_ptr<queue> make_queue() override { return std::make_unique<emulated_queue>(); }
+  std::unique_ptr<program> prepare(const schedule& s) override {
+    return std::make_unique<emulated_program>(s);
+  }
+  std::size_t workspace_bytes(const program&) const override { return 0; }
+};
+
+}  // namespace
+
+std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(); }
+
+std::vector<gpu_info> list_gpus() { return {{"the processor, emulating a GPU", true, ""}}; }
+
+std::unique_ptr<gpu> open_gpu(std::uint32_t, const std::string&) { return make_emulated_gpu(); }
+
+}  // namespace mizzen::cuda

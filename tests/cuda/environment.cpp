@@ -1,0 +1,16 @@
+// Which plug-in these tests run on: the emulated one, unless MIZZEN_CUDA_PLUGIN names another (on a
+// machine with a GPU the real one).
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+namespace {
+
+class plugin_environment final : public ::testing::Environment {
+ public:
+  void SetUp() override { ::setenv("MIZZEN_CUDA_PLUGIN", MIZZEN_EMULATED_PLUGIN, 0); }
+};
+
+const auto* const registered = ::testing::AddGlobalTestEnvironment(new plugin_environment);
+
+}  // namespace

@@ -17,10 +17,16 @@ foreach(part IN ITEMS CUDA NVRTC CUBLAS CUDNN)
   endif()
 endforeach()
 
+# <nv/target>, of which cuda_fp16.h makes use: beside the other headers or in a folder of its own.
+set(mizzen_cccl "")
+if(EXISTS ${MIZZEN_CUDA_INCLUDE}/cccl)
+  set(mizzen_cccl ${MIZZEN_CUDA_INCLUDE}/cccl)
+endif()
+
 add_library(mizzen_cuda_headers INTERFACE)
 add_library(mizzen::cuda_headers ALIAS mizzen_cuda_headers)
 target_include_directories(mizzen_cuda_headers SYSTEM INTERFACE
-  ${MIZZEN_CUDA_INCLUDE} ${MIZZEN_NVRTC_INCLUDE} ${MIZZEN_CUBLAS_INCLUDE} ${MIZZEN_CUDNN_INCLUDE})
+  ${MIZZEN_CUDA_INCLUDE} ${mizzen_cccl} ${MIZZEN_NVRTC_INCLUDE} ${MIZZEN_CUBLAS_INCLUDE} ${MIZZEN_CUDNN_INCLUDE})
 # Where the libraries of these headers lie, for the case that the loader does not know.
 get_filename_component(cuda_lib "${MIZZEN_CUDA_INCLUDE}/../lib" ABSOLUTE)
 get_filename_component(cuda_lib64 "${MIZZEN_CUDA_INCLUDE}/../lib64" ABSOLUTE)

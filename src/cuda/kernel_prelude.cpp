@@ -10,6 +10,7 @@ struct bfloat_t { unsigned short bits; };
 template <class T, int N> struct alignas(sizeof(T) * N) pack { T at[N]; };
 
 #ifndef MIZZEN_EMULATED
+#undef INFINITY
 #define INFINITY __int_as_float(0x7f800000)
 __device__ __forceinline__ float half_to_float(unsigned short h) {
   float f;

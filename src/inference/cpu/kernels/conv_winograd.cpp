@@ -4,7 +4,6 @@
 #include "inference/cpu/kernels/conv_channels_last_parts.hpp"
 
 #include <array>
-#include <cmath>
 
 namespace mizzen::inference::detail::cpu {
 namespace {
@@ -191,28 +190,23 @@ class winograd_block {
   std::size_t tiles_ = 0;
 };
 
-// Filters that are transformed together.
-constexpr std::size_t filters = 4;
-using filter_numbers = std::array<double, filters>;
+// Filters that are transformed together: two, on any processor.
+constexpr std::size_t filters = 2;
+using filter_numbers = double __attribute__((vector_size(filters * sizeof(double))));
 
 // G g: six numbers from three, `step` apart; the points are those of vector_conv.inc.hpp.
-void transform_line(const filter_numbers* g, std::size_t step, filter_numbers* to,
-                    std::size_t to_step) {
-  const double root_half = std::sqrt(0.5);
-  const double root = std::sqrt(2.0);
-  for (std::size_t i = 0; i < filters; ++i) {
-    const double g0 = g[0][i], g1 = g[step][i], g2 = g[2 * step][i];
-    const double even_a = g0 + g2 * 0.5;
-    const double odd_a = g1 * root_half;
-    const double even_b = g0 + g2 * 2;
-    const double odd_b = g1 * root;
-    to[0][i] = g0;
-    to[to_step][i] = (even_a + odd_a) * (-2.0 / 3);
-    to[2 * to_step][i] = (even_a - odd_a) * (-2.0 / 3);
-    to[3 * to_step][i] = (even_b + odd_b) * (1.0 / 6);
-    to[4 * to_step][i] = (even_b - odd_b) * (1.0 / 6);
-    to[5 * to_step][i] = g2;
-  }
+inline void transform_line(const filter_numbers* g, std::size_t step, filter_numbers* to) {
+  constexpr double root = 1.4142135623730951;
+  const filter_numbers even_a = g[0] + g[2 * step] * 0.5;
+  const filter_numbers odd_a = g[step] * (root / 2);
+  const filter_numbers even_b = g[0] + g[2 * step] * 2.0;
+  const filter_numbers odd_b = g[step] * root;
+  to[0] = g[0];
+  to[1] = (even_a + odd_a) * (-2.0 / 3);
+  to[2] = (even_a - odd_a) * (-2.0 / 3);
+  to[3] = (even_b + odd_b) * (1.0 / 6);
+  to[4] = (even_b - odd_b) * (1.0 / 6);
+  to[5] = g[2 * step];
 }
 
 // Rows of a panel, of all matrices, before they go to their places: what is written together lies
@@ -231,15 +225,16 @@ struct packed_rows {
 // Filters of 3 x 3 numbers, to a row's columns from `column` on.
 void transform_filters(const std::array<const float*, filters>& from, packed_rows& rows,
                        std::size_t r, std::size_t column) {
-  std::array<filter_numbers, 9> g;
-  for (std::size_t k = 0; k < g.size(); ++k) {
-    for (std::size_t i = 0; i < filters; ++i) g[k][i] = static_cast<double>(from[i][k]);
+  filter_numbers g[9];
+  for (std::size_t k = 0; k < 9; ++k) {
+    g[k] = filter_numbers{static_cast<double>(from[0][k]), static_cast<double>(from[1][k])};
   }
-  std::array<filter_numbers, 3 * winograd_in> half;  // by column of g
-  for (std::size_t j = 0; j < 3; ++j) transform_line(g.data() + j, 3, half.data() + j, 3);
-  std::array<filter_numbers, winograd_in> line;
+  filter_numbers half[3][winograd_in];  // by column of g
+  for (std::size_t j = 0; j < 3; ++j) transform_line(g + j, 3, half[j]);
+  filter_numbers line[winograd_in];
   for (std::size_t i = 0; i < winograd_in; ++i) {
-    transform_line(half.data() + i * 3, 1, line.data(), 1);
+    const filter_numbers row[3] = {half[0][i], half[1][i], half[2][i]};
+    transform_line(row, 1, line);
     for (std::size_t j = 0; j < winograd_in; ++j) {
       float* const to = rows.at(i * winograd_in + j, r, column);
       for (std::size_t f = 0; f < filters; ++f) to[f] = static_cast<float>(line[j][f]);

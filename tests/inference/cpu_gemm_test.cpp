@@ -163,33 +163,25 @@ TEST_P(gemm_kernels, empty_dimensions) {
   check(kernels(), pool(), {2, 3, 0, 4, false, false, pack::none, false});
 }
 
-// The seam of convolutions in blocked layouts: the sum runs over pieces of A and B that lie
-// anywhere, and vectors of C's columns lie apart.
-TEST_P(gemm_kernels, tile_sums_over_segments) {
+// Elements of A and vectors of C's columns may lie apart.
+TEST_P(gemm_kernels, tile_takes_any_strides) {
   const auto lanes = kernels().vector_size();
   const std::size_t columns = kernels().tile_columns();
-  const std::size_t depth = 3;
-  const std::ptrdiff_t a_offsets[] = {40, 0, 25};
-  const auto width = static_cast<std::ptrdiff_t>(columns);
-  const std::ptrdiff_t b_offsets[] = {2 * 3 * width, 3 * width, 0};
   const std::vector<float> a = random_floats(1000, 1);
   const std::vector<float> b = random_floats(9 * columns, 2);
   for (std::size_t rows = 1; rows <= static_cast<std::size_t>(kernels().tile_rows); ++rows) {
-    for (const std::size_t segments : {0U, 1U, 3U}) {
+    for (const std::size_t depth : {0U, 1U, 3U, 9U}) {
       const std::ptrdiff_t plane = static_cast<std::ptrdiff_t>(rows * lanes) + 5;
       std::vector<float> c(2 * static_cast<std::size_t>(plane), -77.0F);
       gemm_tile t;
       t.rows = rows;
       t.columns = columns;
       t.depth = depth;
-      t.segments = segments;
       t.a = a.data();
       t.a_row = 60;
       t.a_depth = 2;
       t.b = b.data();
-      t.b_depth = width;
-      t.a_offsets = a_offsets;
-      t.b_offsets = b_offsets;
+      t.b_depth = static_cast<std::ptrdiff_t>(columns);
       t.c = c.data();
       t.c_row = static_cast<std::ptrdiff_t>(lanes);
       t.c_vector = plane;
@@ -198,12 +190,8 @@ TEST_P(gemm_kernels, tile_sums_over_segments) {
       for (std::size_t r = 0; r < rows; ++r) {
         for (std::size_t n = 0; n < columns; ++n) {
           double sum = 0;
-          for (std::size_t s = 0; s < segments; ++s) {
-            for (std::size_t k = 0; k < depth; ++k) {
-              sum +=
-                  static_cast<double>(a[static_cast<std::size_t>(a_offsets[s]) + r * 60 + k * 2]) *
-                  static_cast<double>(b[static_cast<std::size_t>(b_offsets[s]) + k * columns + n]);
-            }
+          for (std::size_t k = 0; k < depth; ++k) {
+            sum += static_cast<double>(a[r * 60 + k * 2]) * static_cast<double>(b[k * columns + n]);
           }
           want[n / lanes * static_cast<std::size_t>(plane) + r * lanes + n % lanes] = sum;
         }

@@ -72,21 +72,17 @@ enum class binary_op { add, sub, mul, div, min, max, pow, mod, fmod };
 enum class reduce_op { sum, sum_abs, sum_square, product, max, min };
 
 // One tile of a matrix product, kept in registers:
-//   C[r, c] = clamp(start + sum over s, k of A_s[r, k] B_s[k, c] + residual[r, c])
-// where the sum over the segments s (batch reduce) lets a convolution walk its window without
-// copying the input. All strides are in elements.
+//   C[r, c] = clamp(start + sum over k of A[r, k] B[k, c] + residual[r, c])
+// All strides are in elements.
 struct gemm_tile {
   std::size_t rows = 0;     // 1 … kernel_table::tile_rows
   std::size_t columns = 0;  // 1 … kernel_table::tile_columns()
-  std::size_t depth = 0;    // of each segment
-  std::size_t segments = 1;
+  std::size_t depth = 0;
   const float* a = nullptr;
   std::ptrdiff_t a_row = 0;
   std::ptrdiff_t a_depth = 1;
   const float* b = nullptr;  // rows of whole vectors: readable up to the next multiple of lanes
   std::ptrdiff_t b_depth = 0;
-  const std::ptrdiff_t* a_offsets = nullptr;  // of each segment; null when there is only one
-  const std::ptrdiff_t* b_offsets = nullptr;
   float* c = nullptr;
   std::ptrdiff_t c_row = 0;
   std::ptrdiff_t c_vector = 0;  // from one vector of columns to the next

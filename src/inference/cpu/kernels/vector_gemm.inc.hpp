@@ -29,48 +29,46 @@ void multiply_tile(const gemm_tile& t) {
       MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) sum[u][r][v] = zero();
     }
   }
-  for (std::size_t s = 0; s < t.segments; ++s) {
-    const float* a = t.a_offsets == nullptr ? t.a : t.a + t.a_offsets[s];
-    const float* b = t.b_offsets == nullptr ? t.b : t.b + t.b_offsets[s];
-    std::size_t k = t.depth;
-    if constexpr (chains > 1) {
-      for (; k >= chains; k -= chains) {
-        MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
-          MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-            const vec right = load(b + v * lanes);
-            MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-              sum[u][r][v] = fma(splat(a[r * row]), right, sum[u][r][v]);
-            }
-          }
-          a += a_depth;
-          b += b_depth;
-        }
-      }
-    }
-    const auto step = [&]() __attribute__((always_inline)) {
-      vec right[Vectors];
-      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes);
-      MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
-        const vec left = splat(a[r * row]);
+  const float* a = t.a;
+  const float* b = t.b;
+  std::size_t k = t.depth;
+  if constexpr (chains > 1) {
+    for (; k >= chains; k -= chains) {
+      MIZZEN_UNROLL for (int u = 0; u < chains; ++u) {
         MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
-          sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
+          const vec right = load(b + v * lanes);
+          MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+            sum[u][r][v] = fma(splat(a[r * row]), right, sum[u][r][v]);
+          }
         }
-      }
-      a += a_depth;
-      b += b_depth;
-    };
-    if constexpr (Rows > tile_rows / 2 && Vectors == tile_vectors && UnitRow) {
-      // A line at a time, so that the fetches never queue up.
-      const float* soon = t.prefetch;
-      const std::size_t rest = k > t.prefetch_lines ? k - t.prefetch_lines : 0;
-      for (; k != rest; --k) {
-        __builtin_prefetch(soon, 0, 2);
-        soon += 16;
-        step();
+        a += a_depth;
+        b += b_depth;
       }
     }
-    for (; k != 0; --k) step();
   }
+  const auto step = [&]() __attribute__((always_inline)) {
+    vec right[Vectors];
+    MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * lanes);
+    MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {
+      const vec left = splat(a[r * row]);
+      MIZZEN_UNROLL for (int v = 0; v < Vectors; ++v) {
+        sum[0][r][v] = fma(left, right[v], sum[0][r][v]);
+      }
+    }
+    a += a_depth;
+    b += b_depth;
+  };
+  if constexpr (Rows > tile_rows / 2 && Vectors == tile_vectors && UnitRow) {
+    // A line at a time, so that the fetches never queue up.
+    const float* soon = t.prefetch;
+    const std::size_t rest = k > t.prefetch_lines ? k - t.prefetch_lines : 0;
+    for (; k != rest; --k) {
+      __builtin_prefetch(soon, 0, 2);
+      soon += 16;
+      step();
+    }
+  }
+  for (; k != 0; --k) step();
   if constexpr (chains > 1) {
     MIZZEN_UNROLL for (int u = 1; u < chains; ++u) {
       MIZZEN_UNROLL for (int r = 0; r < Rows; ++r) {

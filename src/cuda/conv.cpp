@@ -14,8 +14,7 @@ namespace mizzen::cuda {
 
 #define MIZZEN_DNN_FUNCTIONS(F)                                                                \
   F(cudnnGetVersion)                                                                           \
-  F(cudnnCreate)                                                                               \
-  F(cudnnDestroy) F(cudnnSetStream) F(cudnnBackendCreateDescriptor)                            \
+  F(cudnnCreate) F(cudnnDestroy) F(cudnnSetStream) F(cudnnBackendCreateDescriptor)             \
       F(cudnnBackendDestroyDescriptor) F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) \
           F(cudnnBackendFinalize) F(cudnnBackendExecute) F(cudnnGetErrorString)
 

@@ -54,8 +54,7 @@ std::string key_of(const prepare_context& c, const gemm_step& g) {
 
 #define MIZZEN_BLAS_FUNCTIONS(F)                                                               \
   F(cublasLtCreate)                                                                            \
-  F(cublasLtDestroy)                                                                           \
-  F(cublasLtGetVersion) F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic)                    \
+  F(cublasLtDestroy) F(cublasLtGetVersion) F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic) \
       F(cublasLtMatmulAlgoCheck) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) \
           F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate)                           \
               F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatrixLayoutDestroy)               \

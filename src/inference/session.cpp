@@ -196,6 +196,12 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
                                                    const session_options& options,
                                                    tensor_source source) {
   const auto start = std::chrono::steady_clock::now();
+  if (options.inference_precision != element_type::float32 &&
+      options.inference_precision != element_type::bfloat16) {
+    throw error(errc::invalid_argument, "session_options.inference_precision",
+                std::string(to_string(options.inference_precision)) +
+                    " is not supported: use float32 or bfloat16");
+  }
   auto state = std::make_unique<impl>();
   state->options = options;
   options.cancel.check("load of the model");
@@ -208,7 +214,8 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   const std::size_t nodes_before = imported.g.nodes.size();
   const auto limits = std::make_shared<loading_limits>();
   limits->cancel = options.cancel;
-  pass_context context{*on, options.log, source.budget, options.on_graph, *limits};
+  pass_context context{
+      *on, options.log, source.budget, options.on_graph, *limits, {}, options.inference_precision};
   context.show("imported", imported.g);
   if (options.optimize) run_passes(imported.g, context);
   state->inputs = std::move(imported.inputs);
@@ -220,7 +227,8 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   state->compiled = std::make_unique<const executable>(
       std::move(imported.g),
       compile_settings{std::move(on), options.memory_limit, options.cached_plans, options.optimize,
-                       options.log, options.on_graph, options.weights, limits});
+                       options.log, options.on_graph, options.weights, limits,
+                       options.inference_precision});
   state->whole = state->compiled->whole();
   if (options.log.enabled(log_level::info)) {
     const auto took = std::chrono::steady_clock::now() - start;

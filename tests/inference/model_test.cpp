@@ -115,6 +115,22 @@ TEST_P(real_model, agrees_with_onnx_runtime) {
   }
 }
 
+TEST(real_model_in_bfloat16, stays_near) {
+  if (model_folder(collection::models).empty()) {
+    GTEST_SKIP() << "tests/models/prepare.sh could not make the models (see above)";
+  }
+  const auto folder = model_folder(collection::models) / "minilm";
+  const auto s =
+      session::load(folder / "model.onnx", {.inference_precision = element_type::bfloat16});
+  difference d;
+  for (const test_case& c : read_cases(folder)) {
+    const auto outputs = s.run(c.inputs);
+    for (const auto& [output, expected] : c.outputs) compare(outputs.at(output), expected, d);
+  }
+  std::printf("minilm in bfloat16: relative %.2e\n", d.relative);
+  EXPECT_LE(d.relative, 0.05);
+}
+
 INSTANTIATE_TEST_SUITE_P(models, real_model,
                          ::testing::Values(model_case{"minilm"}, model_case{"minilm_decomposed"},
                                            model_case{"magika"}, model_case{"ppocrv4_rec"},

@@ -1,5 +1,6 @@
 // Models in half-width floats: what is computed in floats, and what stays rounded.
 #include "inference/cpu/kernels/elements.hpp"
+#include "inference/cpu/kernels/half_table.hpp"
 #include "optimised.hpp"
 
 #include <gmock/gmock.h>
@@ -74,8 +75,66 @@ TEST(widen_halves, casts_stand_at_the_edges_alone) {
     const std::string graph =
         widened(m, to_halves(noise({3, 8}, 5), type), type == f16 ? 3e-3 : 3e-2);
     EXPECT_EQ(count(graph, "Cast"), 3U) << graph;
-    EXPECT_THAT(graph, HasSubstr("MatMul+"));
+    EXPECT_THAT(graph, HasSubstr("+add+relu"));
   }
+}
+
+// The product of the rounded operands, summed wider.
+TEST(widen_halves, products_of_bfloat16) {
+  const tensor w = to_halves(noise({70, 33}), bf16);
+  const tensor x = to_halves(noise({5, 70}, 3), bf16);
+  model_builder m;
+  m.input("x", bf16, {"n", 70})
+      .initializer("w", w.clone())
+      .node("MatMul", {"x", "w"}, {"p"})
+      .node("Cast", {"p"}, {"y"}, {{"to", number_of(f32)}})
+      .output("y", f32, {"n", 33});
+  const auto s = session::load(m.bytes());
+  if (detail::cpu::best_halves().multiply != nullptr) {
+    EXPECT_THAT(s.dump_graph(), HasSubstr("MatMul[bfloat16]"));
+  }
+  const auto out = s.run({{"x", x}});
+  const auto y = out.at("y").data<float>();
+  const auto a = values(x);
+  const auto b = values(w);
+  for (std::size_t r = 0; r < 5; ++r) {
+    for (std::size_t n = 0; n < 33; ++n) {
+      double sum = 0;
+      for (std::size_t k = 0; k < 70; ++k) sum += a[r * 70 + k] * b[k * 33 + n];
+      ASSERT_NEAR(y[r * 33 + n], sum, 1e-5);
+    }
+  }
+}
+
+TEST(lower_precision, only_when_asked_for) {
+  model_builder m;
+  m.input("x", f32, {"n", 64})
+      .initializer("w", noise({64, 48}))
+      .initializer("b", noise({48}, 2))
+      .initializer("w2", noise({16, 48}, 3))
+      .node("MatMul", {"x", "w"}, {"p"})
+      .node("Add", {"p", "b"}, {"a"})
+      .node("Gelu", {"a"}, {"g"})
+      .node("Gemm", {"g", "w2"}, {"y"}, {{"transB", 1}})
+      .output("y", f32, {"n", 16});
+  const tensor x = noise({9, 64}, 5);
+  const auto exact = session::load(m.bytes());
+  EXPECT_THAT(exact.dump_graph(), Not(HasSubstr("bfloat16")));
+  const auto lower = session::load(m.bytes(), {.inference_precision = bf16});
+  if (detail::cpu::best_halves().multiply != nullptr) {
+    EXPECT_EQ(count(lower.dump_graph(), "[bfloat16]"), 2U) << lower.dump_graph();
+  }
+  const auto want = exact.run({{"x", x}});
+  const auto got = lower.run({{"x", x}});
+  double largest = 0;
+  double off = 0;
+  for (std::size_t i = 0; i < want.at("y").size(); ++i) {
+    const double w = values(want.at("y"))[i];
+    largest = std::max(largest, std::abs(w));
+    off = std::max(off, std::abs(values(got.at("y"))[i] - w));
+  }
+  EXPECT_LT(off, 0.02 * largest);
+  EXPECT_THROW(session::load(m.bytes(), {.inference_precision = f16}), error);
 }
 
 TEST(widen_halves, sums_are_not_rounded_between) {

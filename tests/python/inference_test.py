@@ -41,6 +41,14 @@ def test_same_as_onnx_runtime(threads, optimize):
         np.testing.assert_allclose(outputs["hidden"], hidden, rtol=1e-5, atol=1e-5)
 
 
+def test_computes_in_bfloat16_where_allowed():
+    session = Session(models.classifier(), inference_precision="bfloat16")
+    scores, _ = reference(models.classifier(), {"pixels": PIXELS})
+    np.testing.assert_allclose(session.run({"pixels": PIXELS})["scores"], scores, atol=0.03)
+    with pytest.raises(ValueError, match="inference_precision"):
+        Session(models.classifier(), inference_precision="float16")
+
+
 def test_describes_inputs_and_outputs(session):
     [pixels] = session.inputs
     assert (pixels.name, pixels.dtype, pixels.shape) == ("pixels", "float32", ("batch", 16))

@@ -29,8 +29,15 @@ using inference::value_info;
 session load(const py::object& model, const std::string& device, unsigned threads,
              std::optional<std::size_t> memory_limit, bool optimize,
              std::function<void(std::string_view, const std::string&)> on_graph,
-             std::shared_ptr<inference::weight_cache> weights, bool map_weights) {
+             std::shared_ptr<inference::weight_cache> weights, bool map_weights,
+             const std::string& inference_precision) {
   inference::session_options options;
+  if (inference_precision == "bfloat16") {
+    options.inference_precision = inference::element_type::bfloat16;
+  } else if (inference_precision != "float32") {
+    throw py::value_error("inference_precision: '" + inference_precision +
+                          "' is not supported: use 'float32' or 'bfloat16'");
+  }
   options.device = device;
   options.threads = threads;
   options.optimize = optimize;
@@ -284,7 +291,7 @@ void bind_inference(py::module_& module) {
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
            py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true,
            py::arg("on_graph") = py::none(), py::arg("weights") = py::none(),
-           py::arg("map_weights") = false)
+           py::arg("map_weights") = false, py::arg("inference_precision") = "float32")
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)

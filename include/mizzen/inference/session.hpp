@@ -88,6 +88,12 @@ struct session_options {
   // 1e-5, the rest to a few ulp. A session gives the same result for the same inputs each time.
   // Off helps to find which pass changed a result.
   bool optimize = true;
+  // The narrowest type that MatMul and Gemm with constant weights may round their operands to, by
+  // itself float32. bfloat16 (8 bits of precision, the range of float32) lets a model of float32
+  // use the processor's products of bfloat16 (AVX512_BF16, AMX), which sum in float32; where it has
+  // none, it changes nothing. A model whose own values are bfloat16 uses them anyway. Other types
+  // are error(invalid_argument).
+  element_type inference_precision = element_type::float32;
   // How many sets of input shapes keep their plan and memory; the least recently used one goes.
   std::size_t cached_plans = 8;
   logger log = {};

@@ -1,5 +1,6 @@
 #include "inference/cpu/cpu_device.hpp"
 
+#include "inference/cpu/kernels/half_table.hpp"
 #include "inference/cpu/ops/ops.hpp"
 #include "inference/cpu/ops/plain.hpp"
 
@@ -12,6 +13,10 @@ cpu_device::cpu_device(unsigned threads, std::chrono::microseconds spin) : pool_
   register_data_ops(registry_);
   register_numeric_ops(registry_);
   register_plain_ops(registry_);
+}
+
+bool cpu_device::has_bf16_products() const noexcept {
+  return cpu::best_halves().multiply != nullptr;
 }
 
 bool cpu_device::accepts_post_op(const compile_context& context, const post_op& op) const {

@@ -21,6 +21,7 @@ class cpu_device final : public device {
   bool accepts_post_op(const compile_context& context, const post_op& op) const override;
   std::unique_ptr<kernel> compile(const compile_context& context) const override;
   bool computes_in_floats() const noexcept override { return true; }
+  bool has_bf16_products() const noexcept override;
   thread_pool& pool() override { return pool_; }
   unsigned threads() const noexcept override { return pool_.size(); }
 

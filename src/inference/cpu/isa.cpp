@@ -2,6 +2,11 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+
+#include <unistd.h>
+#endif
 #endif
 
 namespace mizzen::inference::detail::cpu {
@@ -55,6 +60,39 @@ bool has_beside_avx512(unsigned bit) noexcept {
          has(c, 1U << bit);
 }
 
+bool ask_avx512_bf16() noexcept {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  constexpr unsigned avx512_bf16 = 1U << 5U;  // of leaf 7.1's EAX
+  return detect_isa() == isa::avx512 && __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 &&
+         has(a, avx512_bf16);
+}
+
+// Linux gives the registers of AMX, 8 KiB for each thread, to processes that ask for them. Source:
+// the kernel's Documentation/arch/x86/xstate.rst.
+bool may_use_tiles() noexcept {
+#if defined(__linux__)
+  constexpr long request_permission = 0x1023;
+  constexpr long tile_data = 18;
+  return ::syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
+#else
+  return false;
+#endif
+}
+
+bool ask_amx_bf16() noexcept {
+  unsigned a = 0;
+  unsigned b = 0;
+  unsigned c = 0;
+  unsigned d = 0;
+  constexpr unsigned amx_tile_and_bf16 = (1U << 24U) | (1U << 22U);  // of leaf 7's EDX
+  constexpr unsigned tile_states = 3U << 17U;
+  return detect_isa() == isa::avx512 && __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 &&
+         has(d, amx_tile_and_bf16) && has(saved_states(), tile_states) && may_use_tiles();
+}
+
 }  // namespace
 
 // Asked once: on a virtual machine the instruction takes tens of microseconds.
@@ -70,10 +108,20 @@ bool has_avx512_vbmi() noexcept {
   static const bool has_it = has_beside_avx512(1);
   return has_it;
 }
+bool has_avx512_bf16() noexcept {
+  static const bool has_it = ask_avx512_bf16();
+  return has_it;
+}
+bool has_amx_bf16() noexcept {
+  static const bool has_it = ask_amx_bf16();
+  return has_it;
+}
 #else
 isa detect_isa() noexcept { return isa::generic; }
 bool has_avx512_vnni() noexcept { return false; }
 bool has_avx512_vbmi() noexcept { return false; }
+bool has_avx512_bf16() noexcept { return false; }
+bool has_amx_bf16() noexcept { return false; }
 #endif
 
 std::string_view to_string(isa level) noexcept {

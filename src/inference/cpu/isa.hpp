@@ -21,6 +21,13 @@ bool has_avx512_vnni() noexcept;
 // Whether it permutes bytes as well (AVX512_VBMI).
 bool has_avx512_vbmi() noexcept;
 
+// Whether it multiplies pairs of bfloat16 (AVX512_BF16).
+bool has_avx512_bf16() noexcept;
+
+// Whether it multiplies tiles of bfloat16 (AMX_BF16, beside AVX-512), and the operating system has
+// given this process the use of the registers, which is asked of it here.
+bool has_amx_bf16() noexcept;
+
 std::string_view to_string(isa level) noexcept;
 
 }  // namespace mizzen::inference::detail::cpu

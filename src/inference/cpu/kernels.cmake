@@ -1,14 +1,20 @@
 # Adds the CPU's numerics and arithmetic operators to MIZZEN_INFERENCE_KERNEL_SOURCES, and gives the kernels of each
 # instruction set their compile flags. Included from src/inference/CMakeLists.txt.
-set(isa_sources cpu/kernels/isa_generic.cpp cpu/kernels/isa_generic_half.cpp cpu/kernels/isa_generic_int8.cpp)
+set(isa_sources cpu/kernels/isa_generic.cpp cpu/kernels/isa_generic_half.cpp
+  cpu/kernels/isa_generic_tiles.cpp cpu/kernels/isa_generic_int8.cpp)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64|amd64")
   set(avx2_sources cpu/kernels/isa_avx2.cpp cpu/kernels/isa_avx2_half.cpp cpu/kernels/isa_avx2_int8.cpp)
-  set(avx512_sources cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_half.cpp cpu/kernels/isa_avx512_int8.cpp
+  set(avx512_sources cpu/kernels/isa_amx_half.cpp cpu/kernels/isa_avx512.cpp cpu/kernels/isa_avx512_bf16_half.cpp
+    cpu/kernels/isa_avx512_half.cpp cpu/kernels/isa_avx512_int8.cpp
     cpu/kernels/isa_avx512_vbmi_int8.cpp cpu/kernels/isa_avx512_vnni_int8.cpp)
   list(APPEND isa_sources ${avx2_sources} ${avx512_sources})
   set_property(SOURCE ${avx2_sources} APPEND PROPERTY COMPILE_OPTIONS -mavx2 -mfma -mf16c)
   set_property(SOURCE ${avx512_sources} APPEND PROPERTY COMPILE_OPTIONS
     -mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512dq -mavx512vl)
+  set_property(SOURCE cpu/kernels/isa_amx_half.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mamx-tile -mamx-bf16)
+  set_property(SOURCE cpu/kernels/isa_avx512_bf16_half.cpp APPEND PROPERTY COMPILE_OPTIONS
+    -mavx512bf16)
   set_property(SOURCE cpu/kernels/isa_avx512_vbmi_int8.cpp APPEND PROPERTY COMPILE_OPTIONS
     -mavx512vbmi)
   set_property(SOURCE cpu/kernels/isa_avx512_vnni_int8.cpp APPEND PROPERTY COMPILE_OPTIONS
@@ -33,6 +39,7 @@ endif()
 list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/isa.cpp
   cpu/kernels/attention.cpp
+  cpu/kernels/bf16_gemm.cpp
   cpu/kernels/conv.cpp
   cpu/kernels/conv_channels_last.cpp
   cpu/kernels/conv_depthwise.cpp
@@ -53,6 +60,7 @@ list(APPEND MIZZEN_INFERENCE_KERNEL_SOURCES
   cpu/kernels/recurrent.cpp
   cpu/kernels/reduce.cpp
   cpu/ops/attention.cpp
+  cpu/ops/bf16_product.cpp
   cpu/ops/binary.cpp
   cpu/ops/conv.cpp
   cpu/ops/conv_channels_last.cpp

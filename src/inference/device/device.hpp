@@ -50,6 +50,10 @@ class device {
   // Null for a device that computes node by node.
   virtual const part_compiler* parts() const { return nullptr; }
 
+  // Whether it has products of bfloat16 that are faster than those of float32; see
+  // graph/precision.hpp.
+  virtual bool has_bf16_products() const noexcept { return false; }
+
   virtual thread_pool& pool() = 0;
   virtual unsigned threads() const noexcept = 0;
 };

@@ -26,6 +26,9 @@ class plugin_device final : public device {
   }
   std::unique_ptr<kernel> compile(const compile_context& context) const override;
   const part_compiler* parts() const override { return parts_.get(); }
+  // Of the nodes that no part takes.
+  bool computes_in_floats() const noexcept override { return host_.computes_in_floats(); }
+  bool has_bf16_products() const noexcept override { return host_.has_bf16_products(); }
   thread_pool& pool() override { return host_.pool(); }
   unsigned threads() const noexcept override { return host_.threads(); }
 

@@ -26,7 +26,8 @@ class body {
     pass_context passes{
         *context.settings.on,          context.settings.log,
         context.settings.memory_limit, context.settings.on_graph,
-        *context.settings.limits,      describe(c.n) + " " + std::string(attribute) + ": "};
+        *context.settings.limits,      describe(c.n) + " " + std::string(attribute) + ": ",
+        context.settings.precision};
     passes.show("imported", g);
     if (context.settings.optimize) run_passes(g, passes);
     for (const value_id v : g.outputs) {

@@ -31,6 +31,7 @@ struct compile_settings {
   std::function<void(std::string_view, const std::string&)> on_graph = {};
   std::shared_ptr<weight_cache> weights = {};  // null: not shared with other sessions
   std::shared_ptr<loading_limits> limits = std::make_shared<loading_limits>();  // of compilation
+  element_type precision = element_type::float32;
 };
 
 // What one run is made with; handed down into subgraphs.

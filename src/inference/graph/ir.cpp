@@ -1,5 +1,7 @@
 #include "inference/graph/ir.hpp"
 
+#include "inference/graph/precision.hpp"
+
 #include <algorithm>
 
 namespace mizzen::inference::detail {
@@ -188,6 +190,7 @@ std::string to_text(const graph& g) {
   std::string text = "inputs " + list(g.inputs) + "\n";
   for (const node& n : g.nodes) {
     text += list(n.outputs) + " = " + (n.domain.empty() ? "" : n.domain + ".") + n.op_type;
+    if (asks_bf16(n)) text += "[bfloat16]";
     for (const post_op& op : n.post_ops) text += "+" + std::string(to_string(op.kind));
     text += "(" + list(n.inputs) + ")\n";
     for (const auto& [name, attribute] : n.attributes) {

@@ -9,6 +9,7 @@
 // q, k and v are rows [batch, rows, columns]; a head's columns begin at q_offset + head * depth
 // (and so on). The shapes, which are computed at run time, are kept to be checked there.
 #include "inference/graph/constant_memory.hpp"
+#include "inference/graph/precision.hpp"
 #include "inference/passes/matcher.hpp"
 #include "inference/passes/passes.hpp"
 
@@ -283,6 +284,7 @@ struct projection {
   value_id bias = no_value;
   value_id scales = no_value;
   value_id zeros = no_value;
+  bool bf16 = false;
 };
 
 // MatMul, or its quantised form.
@@ -314,6 +316,7 @@ std::optional<projection> match_projection(const matcher& m, value_id v) {
   if (product == nullptr || !constant_of_rank(product->inputs[1], 2)) return std::nullopt;
   p.x = product->inputs[0];
   p.weights = product->inputs[1];
+  p.bf16 = asks_bf16(*product);
   if (!product->domain.empty()) {
     p.scales = product->inputs[2];
     p.zeros = product->inputs[3];
@@ -464,8 +467,8 @@ class rewriter {
     std::size_t bytes = 0;
     for (const value_id rows : {found.q.rows, found.k.rows, found.v.rows}) {
       const auto p = match_projection(m, rows);
-      if (!p || (!all.empty() &&
-                 (p->x != all[0].x || (p->bias == no_value) != (all[0].bias == no_value)))) {
+      if (!p || (!all.empty() && (p->x != all[0].x || p->bf16 != all[0].bf16 ||
+                                  (p->bias == no_value) != (all[0].bias == no_value)))) {
         return {};
       }
       // Else the weights would exist twice.
@@ -523,6 +526,7 @@ class rewriter {
       product.inputs.push_back(zeros);
     }
     product.outputs = {rows};
+    if (r.projections[0].bf16) ask_bf16(product);
     nodes.push_back(std::move(product));
     if (r.projections[0].bias != no_value) {
       const value_id bias =

@@ -97,6 +97,7 @@ void run_passes(graph& g, pass_context& context) {
     for (const pass& p : rewrite) changed = run(p) || changed;
     if (!changed) break;
   }
+  run({"lower_precision", lower_precision});
   // What it moves of the constants is folded.
   if (run({"assign_layout", assign_layout})) {
     run(clean_up[0]);

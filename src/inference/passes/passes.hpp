@@ -21,7 +21,8 @@ struct pass_context {
   // Shown the graph as text; see session_options::on_graph. May be empty.
   const std::function<void(std::string_view, const std::string&)>& on_graph;
   loading_limits& limits;
-  std::string prefix = {};       // of the names it is shown under
+  std::string prefix = {};                         // of the names it is shown under
+  element_type precision = element_type::float32;  // see session_options::inference_precision
   bool fold_dequantised = true;  // whether DequantizeLinear is computed when its input is constant
 
   void show(std::string_view pass, const graph& g) const {
@@ -96,6 +97,9 @@ bool merge_transposes(graph& g, pass_context& context);
 // A pointwise convolution and the depthwise one behind it, with a large value between them, become
 // one node that makes that value line by line.
 bool fuse_strips(graph& g, pass_context& context);
+
+// Products of floats may be computed in bfloat16 where the session allows it.
+bool lower_precision(graph& g, pass_context& context);
 
 // Nodes whose outputs nobody uses, and the outputs nobody uses of those that stay.
 bool remove_dead_code(graph& g, pass_context& context);

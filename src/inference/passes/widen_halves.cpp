@@ -4,6 +4,7 @@
 // A value is rounded to a half where the model says so by a Cast, and before every operator that
 // makes something else of a last bit than a last bit (comparisons, ArgMax, Floor, a Cast to an
 // integer): those stay as they are.
+#include "inference/graph/precision.hpp"
 #include "inference/passes/passes.hpp"
 
 #include <algorithm>
@@ -131,7 +132,11 @@ bool is_half(element_type type) {
 
 class widening {
  public:
-  explicit widening(graph& g) : g_(g), wide_(g.values.size(), no_value), made_(g.values.size()) {}
+  widening(graph& g, bool bf16_products)
+      : g_(g),
+        bf16_products_(bf16_products),
+        wide_(g.values.size(), no_value),
+        made_(g.values.size()) {}
 
   bool run() {
     std::vector<node> before = std::exchange(g_.nodes, {});
@@ -187,7 +192,17 @@ class widening {
     return is_one_of(n.op_type, computing);
   }
 
+  // A product of bfloat16 with weights: the processor may have it as it is.
+  bool stays_bf16(const node& n) const {
+    const auto is_bf16 = [&](value_id v) {
+      return v < made_.size() && g_.values[v].type == element_type::bfloat16;
+    };
+    return bf16_products_ && is_product(n) && is_bf16(n.inputs[0]) && is_bf16(n.inputs[1]) &&
+           g_.values[n.inputs[1]].constant;
+  }
+
   void widen(node n) {
+    if (stays_bf16(n)) ask_bf16(n);
     for (value_id& v : n.inputs) {
       if (holds_half(v)) v = wide(v);
     }
@@ -232,6 +247,7 @@ class widening {
   }
 
   graph& g_;
+  bool bf16_products_;
   std::vector<value_id> wide_;  // of a half, the same as floats
   std::vector<bool> made_;
   bool changed_ = false;
@@ -240,7 +256,7 @@ class widening {
 }  // namespace
 
 bool widen_halves(graph& g, pass_context& context) {
-  return context.host.computes_in_floats() && widening(g).run();
+  return context.host.computes_in_floats() && widening(g, context.host.has_bf16_products()).run();
 }
 
 }  // namespace mizzen::inference::detail

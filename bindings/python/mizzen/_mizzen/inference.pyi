@@ -1,6 +1,6 @@
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy.typing as npt
 from typing_extensions import Buffer
@@ -116,6 +116,7 @@ class Session:
         on_graph: Callable[[str, str], None] | None = None,
         weights: WeightCache | None = None,
         map_weights: bool = False,
+        inference_precision: Literal["float32", "bfloat16"] = "float32",
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
@@ -124,6 +125,7 @@ class Session:
         weights: shared with the other sessions that are given it.
         map_weights: map the model's files instead of reading them. They must not be written to or made shorter while
             the session lives, which would kill the process; replace a model by renaming a new file over it.
+        inference_precision: the narrowest type that products with constant weights may round their operands to.
         """
     @property
     def inputs(self) -> list[ValueInfo]: ...

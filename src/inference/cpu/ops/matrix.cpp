@@ -1,6 +1,7 @@
 // Gemm and MatMul.
 #include "inference/cpu/kernels/broadcast.hpp"
 #include "inference/cpu/kernels/gemm.hpp"
+#include "inference/cpu/ops/bf16_product.hpp"
 #include "inference/cpu/ops/numeric_ops.hpp"
 #include "inference/cpu/ops/post_ops.hpp"
 
@@ -280,6 +281,7 @@ class plain_matmul_kernel final : public kernel {
 
 std::unique_ptr<kernel> compile_gemm(const compile_context& c) {
   only_float32(c);
+  if (auto narrow = compile_bf16_product(c)) return narrow;
   return std::make_unique<gemm_kernel>(c);
 }
 
@@ -297,6 +299,7 @@ std::unique_ptr<kernel> compile_matmul(const compile_context& c) {
       return std::make_unique<plain_matmul_kernel<std::uint64_t>>();
     default:
       only_float32(c);
+      if (auto narrow = compile_bf16_product(c)) return narrow;
       return std::make_unique<matmul_kernel>(c);
   }
 }

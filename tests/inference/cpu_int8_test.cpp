@@ -115,6 +115,57 @@ TEST(int8_gemm, nothing_to_do) {
   }
 }
 
+// Sums beyond what a float holds, and beyond 32 bits.
+void check_integers(const int8_table& table, thread_pool& pool, std::size_t rows,
+                    std::size_t columns, std::size_t depth, bool is_signed, bool zeros) {
+  std::mt19937 generator(3);
+  std::vector<std::uint8_t> a(rows * depth);
+  for (auto& v : a) v = static_cast<std::uint8_t>(generator() % 4 == 0 ? 255 : generator() % 256);
+  std::vector<std::int8_t> b(depth * columns);
+  for (auto& v : b) v = static_cast<std::int8_t>(generator() % 4 == 0 ? -128 : generator() % 128);
+  std::vector<std::int32_t> b_zeros(zeros ? columns : 1, 0);
+  for (auto& z : b_zeros) z = zeros ? static_cast<int>(generator() % 256) - 128 : 0;
+  const int8_weights weights(table, b.data(), depth, columns, {1.0F}, b_zeros);
+  std::vector<std::int32_t> y(rows * columns + 1, -77);
+  integer_problem p;
+  p.rows = rows;
+  p.a = a.data();
+  p.is_signed = is_signed;
+  p.a_zero = is_signed ? -5 : 201;
+  p.y = y.data();
+  std::vector<std::byte> scratch(int8_scratch(weights, rows) + 64);
+  multiply_integers(pool, weights, p, scratch.data());
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t n = 0; n < columns; ++n) {
+      std::int64_t sum = 0;
+      for (std::size_t k = 0; k < depth; ++k) {
+        const int left = is_signed ? static_cast<std::int8_t>(a[r * depth + k]) : a[r * depth + k];
+        sum += (left - p.a_zero) * (b[k * columns + n] - b_zeros[zeros ? n : 0]);
+      }
+      ASSERT_EQ(y[r * columns + n], static_cast<std::int32_t>(sum))
+          << table.name << " " << rows << "x" << columns << "x" << depth << " at " << r << ", "
+          << n;
+    }
+  }
+  EXPECT_EQ(y.back(), -77);
+}
+
+TEST(int8_gemm, integers) {
+  thread_pool pool(3);
+  for (const int8_table* table : int8_tables()) {
+    for (const bool is_signed : {false, true}) {
+      for (const bool zeros : {false, true}) {
+        for (const std::size_t columns : {1U, 16U, 33U}) {
+          check_integers(*table, pool, 15, columns, 9, is_signed, zeros);
+        }
+        check_integers(*table, pool, 2, 5, 3000, is_signed, zeros);
+      }
+    }
+    check_integers(*table, pool, 0, 3, 4, false, true);
+    check_integers(*table, pool, 3, 3, 0, false, true);
+  }
+}
+
 TEST(int8, quantises_and_back) {
   for (const int8_table* table : int8_tables()) {
     for (const std::size_t n : {0U, 1U, 3U, 4U, 15U, 16U, 17U, 100U}) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace mizzen::inference::detail::cpu {
 namespace {
@@ -88,6 +89,27 @@ class int8_product {
         });
   }
 
+  // Of bytes that are there already: into whole fours, as uint8.
+  void take(thread_pool& pool, const integer_problem& integers) {
+    sums_ = integers.y;
+    range_.zero = static_cast<float>(integers.a_zero + (integers.is_signed ? 128 : 0));
+    const std::size_t row = w_.quads() * 4;
+    pool.parallel_for(p_.rows, 1 + (std::size_t{16} << 10) / (row + 1),
+                      [&](std::size_t begin, std::size_t end) {
+                        for (std::size_t r = begin; r < end; ++r) {
+                          std::uint8_t* const to = a_ + r * row;
+                          const std::uint8_t* const from = integers.a + r * w_.depth_;
+                          if (integers.is_signed) {
+                            w_.table_->flip(from, w_.depth_, to);
+                          } else {
+                            std::copy(from, from + w_.depth_, to);
+                          }
+                          std::fill(to + w_.depth_, to + row, std::uint8_t{0});
+                          row_sums_[r] = std::accumulate(to, to + w_.depth_, std::int32_t{0});
+                        }
+                      });
+  }
+
   void run(thread_pool& pool) const {
     const std::size_t panel = w_.table_->tile_columns;
     const std::size_t columns = std::max(block_columns / panel, std::size_t{1}) * panel;
@@ -125,7 +147,11 @@ class int8_product {
         t.rows = std::min(tile_rows, row + rows - r);
         t.a = a_ + r * t.a_row;
         t.row_sums = row_sums_ + r;
-        t.c = p_.c + r * t.c_row + n;
+        if (sums_ != nullptr) {
+          t.sums = sums_ + r * t.c_row + n;
+        } else {
+          t.c = p_.c + r * t.c_row + n;
+        }
         t.residual = p_.residual == nullptr ? nullptr : p_.residual + r * t.c_row + n;
         w_.table_->tile(t);
       }
@@ -141,6 +167,7 @@ class int8_product {
   std::int32_t* row_sums_;
   std::uint8_t* a_;
   byte_range range_;
+  std::int32_t* sums_ = nullptr;
 };
 
 std::size_t int8_scratch(const int8_weights& weights, std::size_t rows) noexcept {
@@ -152,6 +179,16 @@ void multiply_int8(const kernel_table& kernels, thread_pool& pool, const int8_we
   if (problem.rows == 0 || weights.columns() == 0) return;
   int8_product product(weights, problem, scratch);
   product.quantise(kernels, pool);
+  product.run(pool);
+}
+
+void multiply_integers(thread_pool& pool, const int8_weights& weights,
+                       const integer_problem& problem, std::byte* scratch) {
+  if (problem.rows == 0 || weights.columns() == 0) return;
+  int8_problem p;
+  p.rows = problem.rows;
+  int8_product product(weights, p, scratch);
+  product.take(pool, problem);
   product.run(pool);
 }
 

@@ -55,11 +55,23 @@ struct int8_problem {
                  std::size_t n) = nullptr;
 };
 
-// Bytes of scratch memory that multiply_int8() needs.
+// Bytes of the left operand in place of floats, and the sums of products in place of what they
+// stand for.
+struct integer_problem {
+  std::size_t rows = 0;
+  const std::uint8_t* a = nullptr;  // [rows, depth]
+  bool is_signed = false;           // they are int8
+  std::int32_t a_zero = 0;
+  std::int32_t* y = nullptr;  // [rows, columns]: of (A - its zero) (B - its zeros), wrapped around
+};
+
+// Bytes of scratch memory that multiply_int8() and multiply_integers() need.
 std::size_t int8_scratch(const int8_weights& weights, std::size_t rows) noexcept;
 
 // C = A B + bias + residual. Allocates nothing.
 void multiply_int8(const kernel_table& kernels, thread_pool& pool, const int8_weights& weights,
                    const int8_problem& problem, std::byte* scratch);
+void multiply_integers(thread_pool& pool, const int8_weights& weights,
+                       const integer_problem& problem, std::byte* scratch);
 
 }  // namespace mizzen::inference::detail::cpu

@@ -34,6 +34,8 @@ struct int8_tile {
   std::size_t c_row = 0;
   const float* bias = nullptr;      // per column; or null
   const float* residual = nullptr;  // laid out as C; or null
+  // Where not null, the sums themselves go there, laid out as C would be, and C is not written.
+  std::int32_t* sums = nullptr;
 };
 
 // What becomes of sums of products: y = table[clamp(round((sum + shift) factor) + zero)].

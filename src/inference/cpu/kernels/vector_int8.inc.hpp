@@ -51,8 +51,12 @@ void multiply_bytes(const int8_tile& t) {
       if (t.b_zero != nullptr) {
         x = isub(x, imul(isplat(t.row_sums[r]), load_ints(t.b_zero + first)));
       }
-      vec y = fma(to_float(x), scale, bias);
       const std::size_t at = static_cast<std::size_t>(r) * t.c_row;
+      if (t.sums != nullptr) {
+        store(reinterpret_cast<float*>(t.sums + at + first), from_bits(x), last);
+        continue;
+      }
+      vec y = fma(to_float(x), scale, bias);
       if (t.residual != nullptr) y = add(y, read(t.residual + at));
       if (partial) {
         store(t.c + at + first, y, last);

@@ -50,6 +50,151 @@ void quantises(const std::vector<float>& scales, const std::vector<int>& zeros, 
   }
 }
 
+// Expects bytes of the model as it is and with the passes that differ by one at most, and returns
+// the graph that the passes left.
+template <class T>
+std::string nearly_the_same_bytes(const model_builder& m, const tensor& x) {
+  const auto plain = session::load(m.bytes(), {.optimize = false});
+  const auto fast = session::load(m.bytes());
+  const auto expected = plain.run({{"x", x}});
+  const auto actual = fast.run({{"x", x}});
+  const auto a = actual.at("y").template data<T>();
+  const auto b = expected.at("y").template data<T>();
+  EXPECT_EQ(actual.at("y").shape(), expected.at("y").shape());
+  std::size_t off = 0;
+  for (std::size_t i = 0; i < b.size(); ++i) {
+    EXPECT_LE(std::abs(static_cast<int>(a[i]) - static_cast<int>(b[i])), 1) << i;
+    off += a[i] != b[i] ? 1U : 0U;
+  }
+  EXPECT_LE(off, b.size() / 50);
+  return fast.dump_graph();
+}
+
+// Two convolutions and a sum, written as operators on bytes.
+template <class T>
+std::string operators_on_bytes(bool per_channel, bool one_zero) {
+  constexpr int middle = std::is_signed_v<T> ? 0 : 128;
+  std::vector<int> numbers;
+  for (int i = 0; i < 2 * 8 * 9 * 9; ++i) numbers.push_back(i * 73 % 256 - 128 + middle);
+  std::vector<int> weights;
+  for (int i = 0; i < 8 * 8 * 9; ++i) weights.push_back(i * 57 % 255 - 127);
+  std::vector<float> scales;
+  for (int i = 0; i < 8; ++i) scales.push_back(0.01F + 0.001F * static_cast<float>(i));
+  tensor bias(element_type::int32, {8});
+  for (int i = 0; i < 8; ++i)
+    bias.data<std::int32_t>()[static_cast<std::size_t>(i)] = 300 * i - 1000;
+  const tensor x = bytes_of<T>(numbers, {2, 8, 9, 9});
+  model_builder m;
+  m.input("x", x.type(), {2, 8, 9, 9})
+      .initializer("xs", number(0.02F))
+      .initializer("xz", bytes_of<T>({middle + 3}, {1}))
+      .initializer("w", bytes_of<std::int8_t>(weights, {8, 8, 3, 3}))
+      .initializer("ws", per_channel ? floats(scales) : number(0.013F))
+      .initializer("wz", per_channel && !one_zero
+                             ? bytes_of<std::int8_t>(std::vector<int>(8, 0), {8})
+                             : bytes_of<std::int8_t>({0}, {}))
+      .initializer("b", bias.clone())
+      .initializer("ys", number(0.3F))
+      .initializer("yz", bytes_of<T>({middle - 7}, {}))
+      .node("QLinearConv", {"x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"}, {"c"},
+            {{"pads", {1, 1, 1, 1}}})
+      .node("QLinearConv", {"c", "ys", "yz", "w", "ws", "wz", "xs", "xz"}, {"y"},
+            {{"pads", {1, 1, 1, 1}}})
+      .output("y", x.type(), {2, 8, 9, 9});
+  return nearly_the_same_bytes<T>(m, x);
+}
+
+TEST(quantised, operators_on_bytes_are_as_fast_as_pairs_around_them) {
+  for (const bool per_channel : {false, true}) {
+    for (const bool one_zero : {false, true}) {
+      const std::string graph = operators_on_bytes<std::uint8_t>(per_channel, one_zero);
+      EXPECT_NE(graph.find("mizzen.channels_last.QLinearConv"), std::string::npos) << graph;
+      EXPECT_EQ(graph.find("float32[2"), std::string::npos) << graph;
+      operators_on_bytes<std::int8_t>(per_channel, one_zero);
+    }
+  }
+}
+
+TEST(quantised, a_product_on_bytes) {
+  std::vector<int> numbers;
+  for (int i = 0; i < 6 * 20; ++i) numbers.push_back(i * 73 % 256);
+  std::vector<int> weights;
+  for (int i = 0; i < 20 * 12; ++i) weights.push_back(i * 57 % 255 - 127);
+  const tensor x = bytes_of<std::uint8_t>(numbers, {6, 20});
+  model_builder m;
+  m.input("x", x.type(), {6, 20})
+      .initializer("xs", number(0.02F))
+      .initializer("xz", bytes_of<std::uint8_t>({120}, {}))
+      .initializer("w", bytes_of<std::int8_t>(weights, {20, 12}))
+      .initializer("ws", number(0.01F))
+      .initializer("wz", bytes_of<std::int8_t>({0}, {}))
+      .initializer("ys", number(0.1F))
+      .initializer("yz", bytes_of<std::uint8_t>({99}, {}))
+      .node("QLinearMatMul", {"x", "xs", "xz", "w", "ws", "wz", "ys", "yz"}, {"y"})
+      .output("y", x.type(), {6, 12});
+  const std::string graph = nearly_the_same_bytes<std::uint8_t>(m, x);
+  EXPECT_NE(graph.find("mizzen.QLinearMatMul"), std::string::npos) << graph;
+}
+
+// A product by itself, of each type of both sides, with zero points of each form.
+template <class A, class B>
+void multiplies_integers(bool zero_of_a, std::size_t zeros_of_b, bool constant) {
+  std::vector<int> values;
+  for (int i = 0; i < 2 * 3 * 7; ++i) values.push_back(i * 37 % 256 - 128);
+  const int a_low = std::is_signed_v<A> ? 0 : 128;
+  const int b_low = std::is_signed_v<B> ? 0 : 128;
+  std::vector<int> a;
+  std::vector<int> b;
+  for (const int v : values) a.push_back(v + a_low);
+  for (int i = 0; i < 7 * 5; ++i) b.push_back(values[static_cast<std::size_t>(i)] / 2 + b_low);
+  std::vector<int> zeros;
+  for (std::size_t i = 0; i < zeros_of_b; ++i)
+    zeros.push_back(static_cast<int>(i) * 9 - 20 + b_low);
+  const tensor left = bytes_of<A>(a, {2, 3, 7});
+  const tensor right = bytes_of<B>(b, {7, 5});
+  model_builder m;
+  m.input("x", left.type(), {2, 3, 7});
+  if (constant) {
+    m.initializer("w", right.clone());
+  } else {
+    m.input("w", right.type(), {7, 5});
+  }
+  std::vector<std::string> inputs{"x", "w"};
+  if (zero_of_a || zeros_of_b != 0) inputs.emplace_back(zero_of_a ? "xz" : "");
+  if (zero_of_a) m.initializer("xz", bytes_of<A>({7 + a_low}, {}));
+  if (zeros_of_b != 0) {
+    inputs.emplace_back("wz");
+    m.initializer("wz", bytes_of<B>(zeros, zeros_of_b == 1 ? shape_type{} : shape_type{5}));
+  }
+  m.node("MatMulInteger", inputs, {"y"}).output("y", element_type::int32, {2, 3, 5});
+  const auto s = session::load(m.bytes());
+  const auto out = constant ? s.run({{"x", left}}) : s.run({{"x", left}, {"w", right}});
+  const auto y = out.at("y").data<std::int32_t>();
+  for (std::size_t r = 0; r < 6; ++r) {
+    for (std::size_t n = 0; n < 5; ++n) {
+      int sum = 0;
+      for (std::size_t k = 0; k < 7; ++k) {
+        const int zero = zeros.empty() ? 0 : zeros[zeros.size() == 1 ? 0 : n];
+        sum += (a[r * 7 + k] - (zero_of_a ? 7 + a_low : 0)) * (b[k * 5 + n] - zero);
+      }
+      ASSERT_EQ(y[r * 5 + n], sum) << r << ", " << n;
+    }
+  }
+}
+
+TEST(quantised, products_of_integers) {
+  for (const bool constant : {true, false}) {
+    for (const bool zero_of_a : {true, false}) {
+      for (const std::size_t zeros_of_b : {0U, 1U, 5U}) {
+        multiplies_integers<std::uint8_t, std::uint8_t>(zero_of_a, zeros_of_b, constant);
+        multiplies_integers<std::uint8_t, std::int8_t>(zero_of_a, zeros_of_b, constant);
+        multiplies_integers<std::int8_t, std::uint8_t>(zero_of_a, zeros_of_b, constant);
+        multiplies_integers<std::int8_t, std::int8_t>(zero_of_a, zeros_of_b, constant);
+      }
+    }
+  }
+}
+
 TEST(quantised, one_scale_or_one_for_each_index_of_an_axis) {
   quantises<std::uint8_t>({0.1F}, {128}, 1);
   quantises<std::int8_t>({0.1F}, {-3}, 1);

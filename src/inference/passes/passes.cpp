@@ -1,6 +1,7 @@
 #include "inference/passes/passes.hpp"
 
 #include "inference/graph/shape_inference.hpp"
+#include "inference/passes/expand_quantised.hpp"
 
 #include <algorithm>
 #include <string_view>
@@ -87,6 +88,7 @@ void run_passes(graph& g, pass_context& context) {
   context.fold_dequantised = false;
   for (const pass& p : clean_up) run(p);
   run({"widen_halves", widen_halves});
+  run({"expand_quantised", expand_quantised});
   run({"fuse_quantised_graph", fuse_quantised_graph});
   context.fold_dequantised = true;
   // Each round makes the graph smaller; the bound only guards against two passes that undo each

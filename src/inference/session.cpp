@@ -169,7 +169,8 @@ struct session::impl {
   void check_only_tensors() const;
   std::size_t output_index(std::string_view name) const;
 
-  std::shared_ptr<const plan> plan_for(std::span<const named_input> given) const;
+  std::shared_ptr<const plan> plan_for(std::span<const named_input> given,
+                                       const cancellation& cancel) const;
   void run_planned(const plan& p, std::span<const named_input> given,
                    std::span<const named_output> wanted, const run_options& run,
                    run_recorder* recorder) const;
@@ -362,7 +363,8 @@ std::size_t session::impl::output_index(std::string_view name) const {
 }
 
 // A plan for the whole graph, or null if it must run in stages.
-std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input> given) const {
+std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input> given,
+                                                    const cancellation& cancel) const {
   const stage* s = whole.load(std::memory_order_acquire);
   if (s == nullptr) return nullptr;
   if (given.size() == inputs.size()) {
@@ -370,7 +372,7 @@ std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input>
     if (known) return known;
   }
   try {
-    return s->make(check_tensors(given));
+    return s->make(check_tensors(given), cancel);
   } catch (const data_dependent_shape&) {
     whole.store(nullptr, std::memory_order_release);
     return nullptr;
@@ -471,7 +473,7 @@ void session::impl::run_into(std::span<const named_input> given,
                              run_recorder* recorder) const {
   run.cancel.check("run of the model");
   refuse_repeats(wanted);
-  if (const std::shared_ptr<const plan> p = plan_for(given)) {
+  if (const std::shared_ptr<const plan> p = plan_for(given, run.cancel)) {
     return run_planned(*p, given, wanted, run, recorder);
   }
   check_only_tensors();

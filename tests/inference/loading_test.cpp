@@ -156,5 +156,25 @@ TEST(fold_constants, leaves_to_the_run_what_takes_too_long) {
   EXPECT_EQ(limits.folding, std::chrono::nanoseconds(0));
 }
 
+// What hangs on no input is computed where shapes are worked out, if it was not before.
+TEST(session, stops_while_it_plans) {
+  const auto model = model_builder{}
+                         .input("x", f32, {"n", 64})
+                         .initializer("a", noise({64, 256}))
+                         .initializer("b", noise({1024, 256}))
+                         .node("Einsum", {"a", "b", "b"}, {"c"}, {{"equation", "ij,kj,lj->i"}})
+                         .node("Add", {"x", "c"}, {"y"})
+                         .output("y", f32, {"n", 64})
+                         .bytes();  // 2^34 products for 64 numbers
+  const auto s = session::load(model, {.threads = 1, .optimize = false});
+  const auto start = std::chrono::steady_clock::now();
+  const error e = caught([&] {
+    s.run({{"x", noise({2, 64})}},
+          {.cancel = {{}, deadline::after(std::chrono::milliseconds(50))}});
+  });
+  EXPECT_EQ(e.code(), errc::deadline_exceeded);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(8));
+}
+
 }  // namespace
 }  // namespace mizzen::inference

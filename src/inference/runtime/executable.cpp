@@ -57,7 +57,8 @@ std::vector<std::size_t> stage::inputs_behind(const data_dependent_shape& e,
   return found;
 }
 
-std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs) const {
+std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs,
+                                        const cancellation& cancel) const {
   std::vector<shape_type> shapes;
   shapes.reserve(inputs.size());
   for (const tensor* t : inputs) shapes.push_back(t->shape());
@@ -74,8 +75,8 @@ std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs) c
       pinned.push_back(pin[i] && small ? inputs[i]->clone() : tensor());
     }
     try {
-      made =
-          std::make_shared<const plan>(program_, part_, shapes, memory_limit_, std::move(pinned));
+      made = std::make_shared<const plan>(program_, part_, shapes, memory_limit_, std::move(pinned),
+                                          cancel);
     } catch (const data_dependent_shape& e) {
       bool more = false;
       for (const std::size_t i : inputs_behind(e, inputs)) {
@@ -289,7 +290,7 @@ bool executable::run_planned(const stage& s, frame& f, const run_state& state,
   std::shared_ptr<const plan> p = s.find(input);
   if (!p) {
     try {
-      p = s.make(tensors_for(part, f));
+      p = s.make(tensors_for(part, f), state.cancel);
     } catch (const data_dependent_shape& e) {
       if (e.node() == part.first) throw;
       const auto [before, after] = split(s, e.node());

@@ -44,7 +44,8 @@ class stage {
   // A new plan. Where shapes depend on data, small inputs that they follow from by little
   // computation are pinned: the plan then holds for their values only. Throws data_dependent_shape
   // where that does not help: the stage must then end before that node.
-  std::shared_ptr<const plan> make(std::span<const tensor* const> inputs) const;
+  std::shared_ptr<const plan> make(std::span<const tensor* const> inputs,
+                                   const cancellation& cancel) const;
 
   // Forgets the plans; runs under way keep theirs.
   void release_memory() const noexcept {

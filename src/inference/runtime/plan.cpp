@@ -28,8 +28,14 @@ bool depends_on_shape_only(const node& n) {
 // Makes a plan: shapes, liveness, storage, places in the arena, slots.
 class plan::builder {
  public:
-  builder(plan& target, const program_part& part, std::size_t memory_limit)
-      : out_(target), p_(target.program_), g_(p_.g), part_(part), limit_(memory_limit) {}
+  builder(plan& target, const program_part& part, std::size_t memory_limit,
+          const cancellation& cancel)
+      : out_(target),
+        p_(target.program_),
+        g_(p_.g),
+        part_(part),
+        limit_(memory_limit),
+        cancel_(cancel) {}
 
   void build() {
     infer();
@@ -127,7 +133,8 @@ class plan::builder {
       const value_id v = n.inputs[k];
       if (v != no_value) inputs[k] = known(v) ? view_of(*known_[v]) : view(v);
     }
-    auto results = evaluate(*p_.kernels[i], n, inputs, made, *p_.on);
+    cancel_.check("run of the model");
+    auto results = evaluate(*p_.kernels[i], n, inputs, made, *p_.on, &cancel_);
     for (std::size_t k = 0; k < results.size(); ++k) {
       if (n.outputs[k] == no_value) continue;
       out_.evaluated_.push_back(std::move(results[k]));
@@ -317,6 +324,7 @@ class plan::builder {
   const graph& g_;
   const program_part& part_;
   std::size_t limit_;
+  const cancellation& cancel_;
   std::vector<const tensor*> known_;  // by value
   std::vector<element_type> types_;
   std::vector<bool> needed_, runs_, is_output_;
@@ -326,9 +334,9 @@ class plan::builder {
 };
 
 plan::plan(const program& p, const program_part& part, std::vector<shape_type> input_shapes,
-           std::size_t memory_limit, std::vector<tensor> pinned)
+           std::size_t memory_limit, std::vector<tensor> pinned, const cancellation& cancel)
     : program_(p), input_shapes_(std::move(input_shapes)), pinned_(std::move(pinned)) {
-  builder(*this, part, memory_limit).build();
+  builder(*this, part, memory_limit, cancel).build();
 }
 
 std::unique_ptr<workspace> plan::acquire() const {

@@ -54,9 +54,10 @@ class plan {
  public:
   // Throws error(resource_exhausted) if the arena and the outputs take more than the limit, and
   // data_dependent_shape. Pinned are inputs (by index; empty: none) whose values the plan may rely
-  // on: it is then good for exactly these values. The program must outlive the plan.
+  // on: it is then good for exactly these values. cancel is asked while nodes are computed. The
+  // program must outlive the plan.
   plan(const program& p, const program_part& part, std::vector<shape_type> input_shapes,
-       std::size_t memory_limit, std::vector<tensor> pinned = {});
+       std::size_t memory_limit, std::vector<tensor> pinned, const cancellation& cancel);
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
 

@@ -105,8 +105,11 @@ class einsum_op final : public plain_op {
     patience left(r);
     for (integer o = 0; o < r.out(0).count; ++o, next_index(outer, at.data())) {
       double sum = 0;
-      left.spend(terms);
+      left.spend(1);
       for (integer t = 0; t < terms; ++t, next_index(inner, at.data() + outer_)) {
+        // One sum alone may take minutes.
+        constexpr integer lot = 1024;
+        if (t % lot == 0) left.spend(std::min(lot, terms - t));
         double product = 1;
         for (std::size_t i = 0; i < inputs_; ++i) {
           integer flat = 0;

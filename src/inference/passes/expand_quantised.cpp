@@ -43,6 +43,7 @@ class expander {
         {"QLinearConv", {"Conv", 2, true}}, {"QLinearMatMul", {"MatMul", 2, true}}};
     static constexpr std::pair<std::string_view, form> microsoft[] = {
         {"QLinearAdd", {"Add", 2, false}},
+        {"QLinearGlobalAveragePool", {"GlobalAveragePool", 1, false}},
         {"QLinearLeakyRelu", {"LeakyRelu", 1, false}},
         {"QLinearMul", {"Mul", 2, false}},
         {"QLinearSigmoid", {"Sigmoid", 1, false}}};
@@ -58,7 +59,7 @@ class expander {
 
   const tensor* constant(const node& n, std::size_t i) const {
     return i < n.inputs.size() && n.inputs[i] != no_value ? g_.values[n.inputs[i]].constant.get()
-                                                         : nullptr;
+                                                          : nullptr;
   }
   bool is_byte(value_id v) const {
     const element_type t = v == no_value ? element_type::undefined : g_.values[v].type;
@@ -96,6 +97,7 @@ class expander {
   bool is_wanted(const node& n) const {
     const form* f = form_of(n);
     if (f == nullptr || n.custom || n.captured != 0 || !n.post_ops.empty()) return false;
+    if (n.attributes.get_int("channels_last", 0) != 0) return false;
     const std::size_t last = 3 * f->operands;  // of the output
     if (n.inputs.size() <= last || !is_step(n, 1) || !is_byte(n.inputs[0]) ||
         constant(n, 0) != nullptr || !is_byte(n.outputs[0])) {
@@ -144,7 +146,8 @@ class expander {
     const value_id zero = number(n, 3 * i + 2);
     const bool per_channel = g_.values[scale].constant->size() != 1;
     // One zero point for several scales is 0.
-    const bool leave_out = zero != no_value && per_channel && g_.values[zero].constant->size() == 1 &&
+    const bool leave_out = zero != no_value && per_channel &&
+                           g_.values[zero].constant->size() == 1 &&
                            g_.values[n.inputs[3 * i]].type == element_type::int8;
     if (leave_out) {
       // As if it were not there.
@@ -172,8 +175,8 @@ class expander {
     node made;
     made.op_type = "DequantizeLinear";
     made.opset = opset;
-    made.inputs = {n.inputs[8], add_constant(g_, g_.values[n.inputs[8]].name + ".scale",
-                                             std::move(scales))};
+    made.inputs = {n.inputs[8],
+                   add_constant(g_, g_.values[n.inputs[8]].name + ".scale", std::move(scales))};
     made.attributes.set("axis", std::int64_t{0});
     made.outputs = {add_value(n, "bias", element_type::float32)};
     g_.nodes.push_back(std::move(made));
@@ -201,7 +204,8 @@ class expander {
     quantise.opset = opset;
     const std::size_t last = 3 * f.operands;
     quantise.inputs = {inner.outputs[0], number(n, last)};
-    if (const value_id zero = number(n, last + 1); zero != no_value) quantise.inputs.push_back(zero);
+    if (const value_id zero = number(n, last + 1); zero != no_value)
+      quantise.inputs.push_back(zero);
     quantise.outputs = n.outputs;
     g_.nodes.push_back(std::move(inner));
     g_.nodes.push_back(std::move(quantise));

@@ -86,6 +86,7 @@ class plan::builder {
         if (v == no_value || made[k].type == element_type::undefined) continue;
         if (!is_concrete(made[k].shape)) {
           std::vector<value_id> wanted;
+          wanted.reserve(missed.size());
           for (const std::size_t m : missed) wanted.push_back(n.inputs[m]);
           throw data_dependent_shape(
               error(errc::unimplemented, describe(n),

@@ -136,6 +136,42 @@ TEST(quantised, a_product_on_bytes) {
   EXPECT_NE(graph.find("mizzen.QLinearMatMul"), std::string::npos) << graph;
 }
 
+TEST(quantised, a_gemm_on_bytes) {
+  for (const bool per_channel : {false, true}) {
+    for (const bool turned : {false, true}) {
+      std::vector<int> numbers;
+      for (int i = 0; i < 6 * 20; ++i) numbers.push_back(i * 73 % 256);
+      std::vector<int> weights;
+      for (int i = 0; i < 20 * 12; ++i) weights.push_back(i * 57 % 255 - 127);
+      tensor bias(element_type::int32, {12});
+      std::vector<float> scales;
+      for (std::size_t i = 0; i < 12; ++i) {
+        bias.data<std::int32_t>()[i] = 500 * static_cast<std::int32_t>(i) - 2000;
+        scales.push_back(0.01F + 0.001F * static_cast<float>(i));
+      }
+      const tensor x = bytes_of<std::uint8_t>(numbers, {6, 20});
+      model_builder m;
+      m.opset(1, "com.microsoft")
+          .input("x", x.type(), {6, 20})
+          .initializer("xs", number(0.02F))
+          .initializer("xz", bytes_of<std::uint8_t>({120}, {}))
+          .initializer(
+              "w", bytes_of<std::int8_t>(weights, turned ? shape_type{12, 20} : shape_type{20, 12}))
+          .initializer("ws", per_channel ? floats(scales) : number(0.01F))
+          .initializer("wz", per_channel ? bytes_of<std::int8_t>(std::vector<int>(12, 0), {12})
+                                         : bytes_of<std::int8_t>({0}, {}))
+          .initializer("b", bias.clone())
+          .initializer("ys", number(0.1F))
+          .initializer("yz", bytes_of<std::uint8_t>({99}, {}))
+          .node("QGemm", {"x", "xs", "xz", "w", "ws", "wz", "b", "ys", "yz"}, {"y"},
+                {{"transB", turned ? 1 : 0}}, "", "com.microsoft")
+          .output("y", x.type(), {6, 12});
+      const std::string graph = nearly_the_same_bytes<std::uint8_t>(m, x);
+      EXPECT_NE(graph.find("mizzen.QLinearMatMul"), std::string::npos) << graph;
+    }
+  }
+}
+
 // A network written in operators on bytes, those of com.microsoft among them.
 TEST(quantised, sums_and_functions_of_bytes) {
   std::vector<int> numbers;

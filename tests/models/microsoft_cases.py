@@ -123,6 +123,11 @@ def main():
     case("matmul_integer_to_float", "MatMulIntegerToFloat",
          [bytes_of(2, 5, 12), weights, one(0.1), one(0.2), one(9, np.uint8), one(120, np.uint8), floats(7)])
     case("fused_matmul", "FusedMatMul", [floats(2, 4, 3), floats(5, 4)], transA=1, transB=1, alpha=0.5)
+    left = [bytes_of(5, 12), one(0.1), one(9, np.uint8)]
+    right = [bytes_of(7, 12), one(0.2), one(120, np.uint8)]
+    bias = bytes_of(7, dtype=np.int32)
+    case("qgemm", "QGemm", [*left, *right, bias, one(30), one(50, np.uint8)], rtol=0, atol=1, transB=1)
+    case("qgemm_floats", "QGemm", [*left, *right, bias], transB=1, alpha=0.5)
     quantised = [bytes_of(2, 3, 4), one(0.1), one(7, np.uint8)]
     other = [bytes_of(3, 4), one(0.2), one(100, np.uint8)]
     to = [one(0.3), one(50, np.uint8)]

@@ -338,6 +338,26 @@ void matmul_integer_to_float(infer_context& c) {
   if (c.shape(1) != nullptr) length_is(c, 6, (*c.shape(1))[1]);
 }
 
+// A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero; floats without the last two.
+void quantised_gemm(infer_context& c) {
+  require(c, {1, 2, 3, 4, 5});
+  one_number(c, {1, 2, 7, 8});
+  c.rank_is(0, 2);
+  c.rank_is(3, 2);
+  if (c.has(7)) require(c, {8});
+  const element_type type = c.has(7) ? c.type(8) : element_type::float32;
+  const dims* a = c.shape(0);
+  const dims* b = c.shape(3);
+  if (a == nullptr || b == nullptr) return c.set(0, type, dims{unknown_dim, unknown_dim});
+  const std::size_t ta = c.attributes().get_int("transA", 0) != 0 ? 1 : 0;
+  const std::size_t tb = c.attributes().get_int("transB", 0) != 0 ? 1 : 0;
+  c.merge((*a)[1 - ta], (*b)[tb], "inner dimensions");
+  const dims out{(*a)[ta], (*b)[1 - tb]};
+  for (const std::size_t i : {4U, 5U}) one_or(c, i, out[1]);
+  if (const dims* bias = c.shape(6)) c.broadcasts_to(*bias, out);
+  c.set(0, type, out);
+}
+
 void qlinear_binary(infer_context& c) {
   require(c, {3, 4, 6});
   one_number(c, {1, 2, 4, 5, 6, 7});
@@ -386,6 +406,7 @@ void add_microsoft_rules(shape_rule_table& table) {
   table["MatMulIntegerToFloat"] = {4, 7, 1, matmul_integer_to_float};
   table["MatMulNBits"] = {3, 6, 1, matmul_n_bits};
   table["MultiHeadAttention"] = {1, 10, 4, multi_head};
+  table["QGemm"] = {6, 9, 1, quantised_gemm};
   table["QLinearAdd"] = {2, 8, 1, qlinear_binary};
   table["QLinearGlobalAveragePool"] = {5, 5, 1, qlinear_global_pool};
   table["QLinearLeakyRelu"] = {2, 5, 1, qlinear_unary};

@@ -37,16 +37,19 @@ class expander {
     std::string_view op_type;
     std::size_t operands;  // 1 or 2; where they are weights the second must be constant
     bool weights;
+    std::size_t output;  // its scale
+    std::size_t bias;    // 0: none
   };
   static const form* form_of(const node& n) {
     static constexpr std::pair<std::string_view, form> standard[] = {
-        {"QLinearConv", {"Conv", 2, true}}, {"QLinearMatMul", {"MatMul", 2, true}}};
+        {"QLinearConv", {"Conv", 2, true, 6, 8}}, {"QLinearMatMul", {"MatMul", 2, true, 6, 0}}};
     static constexpr std::pair<std::string_view, form> microsoft[] = {
-        {"QLinearAdd", {"Add", 2, false}},
-        {"QLinearGlobalAveragePool", {"GlobalAveragePool", 1, false}},
-        {"QLinearLeakyRelu", {"LeakyRelu", 1, false}},
-        {"QLinearMul", {"Mul", 2, false}},
-        {"QLinearSigmoid", {"Sigmoid", 1, false}}};
+        {"QGemm", {"Gemm", 2, true, 7, 6}},
+        {"QLinearAdd", {"Add", 2, false, 6, 0}},
+        {"QLinearGlobalAveragePool", {"GlobalAveragePool", 1, false, 3, 0}},
+        {"QLinearLeakyRelu", {"LeakyRelu", 1, false, 3, 0}},
+        {"QLinearMul", {"Mul", 2, false, 6, 0}},
+        {"QLinearSigmoid", {"Sigmoid", 1, false, 3, 0}}};
     const auto find = [&](const auto& list) -> const form* {
       for (const auto& [name, f] : list) {
         if (name == n.op_type) return &f;
@@ -92,21 +95,24 @@ class expander {
     return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
   }
 
-  static std::size_t channel_axis(const form& f) { return f.op_type == "Conv" ? 0 : 1; }
+  static std::size_t channel_axis(const form& f, const node& n) {
+    return f.op_type == "Conv" || n.attributes.get_int("transB", 0) != 0 ? 0 : 1;
+  }
 
   bool is_wanted(const node& n) const {
     const form* f = form_of(n);
     if (f == nullptr || n.custom || n.captured != 0 || !n.post_ops.empty()) return false;
     if (n.attributes.get_int("channels_last", 0) != 0) return false;
-    const std::size_t last = 3 * f->operands;  // of the output
+    if (f->op_type == "Gemm" && !is_plain_gemm(n)) return false;
+    const std::size_t last = f->output;
     if (n.inputs.size() <= last || !is_step(n, 1) || !is_byte(n.inputs[0]) ||
         constant(n, 0) != nullptr || !is_byte(n.outputs[0])) {
       return false;
     }
     if (f->weights) {
       const tensor* w = constant(n, 3);
-      const std::size_t axis = channel_axis(*f);
-      if (w == nullptr || !is_byte(n.inputs[3]) || (f->op_type == "MatMul" && w->rank() != 2) ||
+      const std::size_t axis = channel_axis(*f, n);
+      if (w == nullptr || !is_byte(n.inputs[3]) || (f->op_type != "Conv" && w->rank() != 2) ||
           w->rank() <= axis || w->empty() ||
           !are_weight_steps(n, 4, static_cast<std::size_t>(w->shape()[axis]))) {
         return false;
@@ -118,6 +124,16 @@ class expander {
     // Unless it says otherwise by a zero point, an output is uint8.
     const bool has_zero = last + 1 < n.inputs.size() && n.inputs[last + 1] != no_value;
     return has_zero || g_.values[n.outputs[0]].type == element_type::uint8;
+  }
+
+  // Whose bias, if any, is one for each column.
+  bool is_plain_gemm(const node& n) const {
+    if (n.attributes.get_float("alpha", 1.0F) != 1.0F) return false;
+    if (n.inputs.size() <= 6 || n.inputs[6] == no_value) return true;
+    const tensor* w = constant(n, 3);
+    const tensor* b = constant(n, 6);
+    return w != nullptr && w->rank() == 2 && b != nullptr && b->rank() == 1 &&
+           b->shape()[0] == w->shape()[channel_axis({"Gemm", 2, true, 7, 6}, n)];
   }
 
   value_id add_value(const node& n, std::string_view what, element_type type) {
@@ -164,8 +180,8 @@ class expander {
   }
 
   // A bias of int32, in units of the product of the scales.
-  value_id bias(const node& n) {
-    if (n.inputs.size() < 9 || n.inputs[8] == no_value) return no_value;
+  value_id bias(const node& n, std::size_t at) {
+    if (at == 0 || n.inputs.size() <= at || n.inputs[at] == no_value) return no_value;
     const tensor& x = *constant(n, 1);
     const tensor& w = *constant(n, 4);
     tensor scales(element_type::float32, w.size() == 1 ? shape_type{} : w.shape());
@@ -175,8 +191,8 @@ class expander {
     node made;
     made.op_type = "DequantizeLinear";
     made.opset = opset;
-    made.inputs = {n.inputs[8],
-                   add_constant(g_, g_.values[n.inputs[8]].name + ".scale", std::move(scales))};
+    made.inputs = {n.inputs[at],
+                   add_constant(g_, g_.values[n.inputs[at]].name + ".scale", std::move(scales))};
     made.attributes.set("axis", std::int64_t{0});
     made.outputs = {add_value(n, "bias", element_type::float32)};
     g_.nodes.push_back(std::move(made));
@@ -191,18 +207,16 @@ class expander {
     inner.opset = opset;
     inner.attributes = n.attributes;
     for (std::size_t i = 0; i < f.operands; ++i) {
-      const std::size_t axis = f.weights && i == 1 ? channel_axis(f) : 0;
+      const std::size_t axis = f.weights && i == 1 ? channel_axis(f, n) : 0;
       inner.inputs.push_back(dequantised(n, i, static_cast<std::int64_t>(axis)));
     }
-    if (f.op_type == "Conv") {
-      if (const value_id b = bias(n); b != no_value) inner.inputs.push_back(b);
-    }
+    if (const value_id b = bias(n, f.bias); b != no_value) inner.inputs.push_back(b);
     inner.outputs = {add_value(n, "floats", element_type::float32)};
     node quantise;
     quantise.name = n.name;
     quantise.op_type = "QuantizeLinear";
     quantise.opset = opset;
-    const std::size_t last = 3 * f.operands;
+    const std::size_t last = f.output;
     quantise.inputs = {inner.outputs[0], number(n, last)};
     if (const value_id zero = number(n, last + 1); zero != no_value)
       quantise.inputs.push_back(zero);

@@ -148,6 +148,48 @@ class matmul_integer_to_float_op final : public plain_op {
   }
 };
 
+// A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero. C counts in the steps of a product.
+class quantised_gemm_op final : public plain_op {
+ public:
+  explicit quantised_gemm_op(const compile_context& c)
+      : alpha_(static_cast<double>(c.n.attributes.get_float("alpha", 1.0F))),
+        ta_(c.n.attributes.get_int("transA", 0) != 0),
+        tb_(c.n.attributes.get_int("transB", 0) != 0) {}
+
+  void run(const plain_run& r) const override {
+    const plain_tensor& a = r.in(0);
+    const plain_tensor& b = r.in(3);
+    const plain_tensor& y = r.out(0);
+    const integer rows = y.dim(0);
+    const integer columns = y.dim(1);
+    const integer depth = a.dim(ta_ ? 0 : 1);
+    const double a_zero = of_column(r.in(2), 0, 0);
+    const bool quantised = r.inputs[7].present();
+    r.pool.parallel_for(static_cast<std::size_t>(rows), 1, [&](std::size_t begin, std::size_t end) {
+      patience asked(r);
+      for (auto i = static_cast<integer>(begin); i < static_cast<integer>(end); ++i) {
+        for (integer j = 0; j < columns; ++j) {
+          asked.spend(depth + 1);
+          const double b_zero = of_column(r.in(5), j, 0);
+          double sum = 0;
+          for (integer k = 0; k < depth; ++k) {
+            sum += (a.data[ta_ ? k * rows + i : i * depth + k] - a_zero) *
+                   (b.data[tb_ ? j * depth + k : k * columns + j] - b_zero);
+          }
+          if (r.in(6).present()) sum += r.in(6).data[broadcast_offset(r.in(6), y, {i, j})];
+          const double v = alpha_ * r.in(1).data[0] * of_column(r.in(4), j, 1) * sum;
+          y.data[i * columns + j] =
+              quantised ? std::nearbyint(v / r.in(7).data[0]) + of_column(r.in(8), 0, 0) : v;
+        }
+      }
+    });
+  }
+
+ private:
+  double alpha_;
+  bool ta_, tb_;
+};
+
 // A, a_scale, a_zero, B, b_scale, b_zero, c_scale, c_zero; broadcast.
 template <bool Product>
 class qlinear_binary_op final : public plain_op {
@@ -276,6 +318,7 @@ void register_microsoft_quantised(op_registry& registry) {
   add("DynamicQuantizeMatMul", compile_plain<dynamic_quantize_matmul_op>);
   add("FusedMatMul", compile_plain<fused_matmul_op>);
   add("MatMulIntegerToFloat", compile_plain<matmul_integer_to_float_op>);
+  add("QGemm", compile_plain<quantised_gemm_op>);
   add("QLinearAdd", compile_plain<qlinear_binary_op<false>>);
   add("QLinearGlobalAveragePool", compile_plain<qlinear_global_average_pool_op>);
   add("QLinearLeakyRelu", compile_plain<qlinear_unary_op>);

@@ -7,7 +7,6 @@
 
 namespace mizzen::inference {
 
-using detail::attribute_map;
 using detail::no_value;
 
 std::string_view custom_node::name() const noexcept { return node_->name; }

@@ -3,6 +3,7 @@
 #   tests/run.sh                  everything: unit and integration tests, real counterparts, package, Python, fuzz targets
 #   tests/run.sh quick            the inner loop: unit tests only
 #   tests/run.sh --preset NAME    under another preset: dev (default), asan-ubsan, tsan, coverage
+#   tests/run.sh --with-cuda      the CUDA plug-in too, built from pinned wheels (1.3 GB in the cache; needs no GPU)
 #   tests/run.sh --no-install     do not install packages
 # Ends with what was skipped and why, then with ctest's own closing lines; the exit status is ctest's.
 # Environment: MIZZEN_CACHE (default ~/.cache/mizzen), MIZZEN_JOBS, MIZZEN_FUZZ_SECONDS (per target, default 15).
@@ -12,14 +13,15 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 quick=false
 install=true
 preset=dev
+cuda=()
 while [ $# -gt 0 ]; do
   case $1 in
     quick) quick=true ;;
     --preset) preset=${2:?"--preset needs a name"}; shift ;;
     --preset=*) preset=${1#--preset=} ;;
     --no-install) install=false ;;
-    --with-cuda) echo "tests/run.sh: there is no CUDA back end yet, so there is nothing to run with --with-cuda" >&2; exit 2 ;;
-    -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --with-cuda) cuda=(-DMIZZEN_CUDA=ON) ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "tests/run.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
   esac
   shift
@@ -80,11 +82,15 @@ build() {
 # One directory above the build trees that make up this run, so that a single ctest closes it.
 suite="build/$preset-suite"
 mkdir -p "$suite"
-build "$preset"
+if [ ${#cuda[@]} -ne 0 ]; then
+  step "CUDA headers and NVRTC, from wheels"
+  cuda+=("-DMIZZEN_CUDA_ROOT=$(tools/cuda-toolkit.sh)")
+fi
+build "$preset" "${cuda[@]}"
 echo "subdirs(\"$PWD/build/$preset\")" >"$suite/CTestTestfile.cmake"
 select=()
 if $quick; then
-  select=(-L '^unit$')
+  select=(-L '^(unit|cuda|gpu)$')
 elif [ "$preset" = dev ]; then
   build fuzz -DMIZZEN_FUZZ_SECONDS="${MIZZEN_FUZZ_SECONDS:-15}"
   echo "subdirs(\"$PWD/build/fuzz\")" >>"$suite/CTestTestfile.cmake"

@@ -14,12 +14,13 @@ namespace mizzen::cuda {
 
 #define MIZZEN_DNN_FUNCTIONS(F)                                                                \
   F(cudnnGetVersion)                                                                           \
-  F(cudnnCreate) F(cudnnDestroy) F(cudnnSetStream) F(cudnnBackendCreateDescriptor)             \
+  F(cudnnCreate)                                                                               \
+  F(cudnnDestroy) F(cudnnSetStream) F(cudnnBackendCreateDescriptor)                            \
       F(cudnnBackendDestroyDescriptor) F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) \
           F(cudnnBackendFinalize) F(cudnnBackendExecute) F(cudnnGetErrorString)
 
 struct dnn::functions {
-  functions() : file("cuDNN", {"libcudnn.so.9", "libcudnn.so"}) {
+  functions() : file("cuDNN", {"libcudnn.so.9"}) {
 #define MIZZEN_FIND(name) name = reinterpret_cast<decltype(name)>(file.find(MIZZEN_TEXT_OF(name)));
     MIZZEN_DNN_FUNCTIONS(MIZZEN_FIND)
 #undef MIZZEN_FIND

@@ -11,7 +11,8 @@ namespace mizzen::cuda {
 
 #define MIZZEN_DRIVER_FUNCTIONS(F)                                                                 \
   F(cuInit)                                                                                        \
-  F(cuDriverGetVersion) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetName) F(cuDeviceTotalMem)  \
+  F(cuDriverGetVersion)                                                                            \
+  F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetName) F(cuDeviceTotalMem)                        \
       F(cuDeviceGetAttribute) F(cuDevicePrimaryCtxRetain) F(cuDevicePrimaryCtxRelease)             \
           F(cuCtxPushCurrent) F(cuCtxPopCurrent) F(cuMemAlloc) F(cuMemFree) F(cuMemAllocHost)      \
               F(cuMemFreeHost) F(cuMemcpyHtoDAsync) F(cuMemcpyDtoHAsync) F(cuMemsetD8Async)        \

@@ -54,7 +54,8 @@ std::string key_of(const prepare_context& c, const gemm_step& g) {
 
 #define MIZZEN_BLAS_FUNCTIONS(F)                                                               \
   F(cublasLtCreate)                                                                            \
-  F(cublasLtDestroy) F(cublasLtGetVersion) F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic) \
+  F(cublasLtDestroy)                                                                           \
+  F(cublasLtGetVersion) F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic)                    \
       F(cublasLtMatmulAlgoCheck) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) \
           F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate)                           \
               F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatrixLayoutDestroy)               \
@@ -63,7 +64,7 @@ std::string key_of(const prepare_context& c, const gemm_step& g) {
 
 struct blas::functions {
   functions()
-      : file("cuBLASLt", {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"}){
+      : file("cuBLASLt", {"libcublasLt.so.13"}){
 #define MIZZEN_FIND(name) name = reinterpret_cast<decltype(name)>(file.find(MIZZEN_TEXT_OF(name)));
             MIZZEN_BLAS_FUNCTIONS(MIZZEN_FIND)
 #undef MIZZEN_FIND
@@ -92,7 +93,11 @@ class blas::plan {
             ? (g.has_bias ? CUBLASLT_EPILOGUE_GELU_BIAS : CUBLASLT_EPILOGUE_GELU)
             : (g.has_bias ? CUBLASLT_EPILOGUE_BIAS : CUBLASLT_EPILOGUE_DEFAULT);
     set(CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue);
-    if (g.has_bias) set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(g.type));
+    if (g.has_bias) {
+      set(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, type_of(g.type));
+      // An address as those of the runs: what is proposed may hang on its alignment.
+      set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(std::uintptr_t{256}));
+    }
     b = layout(g.b, g.k, g.n);
     a = layout(g.a, g.m, g.k);
     out = layout(g.out, g.m, g.n);

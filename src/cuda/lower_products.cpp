@@ -230,6 +230,12 @@ expression_ptr direct(const window& s, const view& x, const view& w, std::int64_
   return call(body + "  return s;\n", {x.buffer, w.buffer});
 }
 
+expression_ptr per_channel(lowering& l, value_id v, const dims& shape) {
+  dims channels(shape.size() - 1, 1);
+  channels[0] = shape[1];
+  return load(broadcast(*reshaped(l.in_memory(v), channels), shape));
+}
+
 void conv(lowering& l, const node& n) {
   const value_id o = n.outputs[0];
   const dims& shape = l.shape(o);
@@ -251,10 +257,7 @@ void conv(lowering& l, const node& n) {
         l.in_memory_as(n.inputs[1], type, [](const view& v) { return v.strides[0] == 1; }, order);
     expression_ptr e = direct(s, x, wl, groups);
     if (n.has_input(2)) {
-      view bias = l.in_memory(n.inputs[2]);
-      dims channels(shape.size() - 1, 1);
-      channels[0] = shape[1];
-      e = operation("$0 + $1", {e, load(broadcast(*reshaped(bias, channels), shape))});
+      e = operation("$0 + $1", {e, per_channel(l, n.inputs[2], shape)});
     }
     return l.set(o, e);
   }
@@ -267,6 +270,14 @@ void conv(lowering& l, const node& n) {
   c.pads_end = s.end;
   c.strides = s.strides;
   c.dilations = s.dilations;
+  if (type == element_type::float32 && !c.tf32) {
+    // cuDNN joins what follows only on the tensor cores, which round float32: here it comes after.
+    c.out = l.allocate(shape, type, last);
+    expression_ptr e = load(c.out);
+    l.add(std::move(c));
+    if (n.has_input(2)) e = operation("$0 + $1", {e, per_channel(l, n.inputs[2], shape)});
+    return l.set(o, e);
+  }
   if (n.has_input(2)) {
     c.has_bias = true;
     c.bias = l.in_memory_as(n.inputs[2], type, is_dense);

@@ -327,8 +327,7 @@ std::vector<gpu_info> list_gpus() {
       if (reason.empty()) {
         const kernel_compiler has_compiler;
         const dnn has_dnn;
-        const library has_blas("cuBLASLt",
-                               {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"});
+        const library has_blas("cuBLASLt", {"libcublasLt.so.13"});
       }
     } catch (const error& e) {
       reason = e.what();

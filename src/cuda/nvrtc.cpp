@@ -6,8 +6,7 @@
 
 namespace mizzen::cuda {
 
-kernel_compiler::kernel_compiler()
-    : file_("NVRTC", {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"}) {
+kernel_compiler::kernel_compiler() : file_("NVRTC", {"libnvrtc.so.13"}) {
 #define MIZZEN_FIND(name) \
   name##_ = reinterpret_cast<decltype(name##_)>(file_.find(MIZZEN_TEXT_OF(name)));
   MIZZEN_NVRTC_FUNCTIONS(MIZZEN_FIND)

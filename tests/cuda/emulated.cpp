@@ -281,6 +281,15 @@ class emulated_program final : public program {
   explicit emulated_program(const schedule& s) : plan(s) {
     const module_text m = make_module(s);
     if (m.names.empty()) return;
+#ifdef MIZZEN_TEST_NVRTC
+    // What runs here must also compile for the oldest and a recent GPU.
+    for (const int capability : {75, 90}) {
+      const std::string code = kernel_compiler().compile(m.source, capability);
+      if (code.find("ELF") == std::string::npos) {
+        throw error(errc::internal, "generated kernels", "NVRTC made no machine code of them");
+      }
+    }
+#endif
     std::string text = std::string(host_prelude) + m.source;
     // Kernels by number; the same one may come twice.
     for (std::size_t i = 0; i < m.names.size(); ++i) {

@@ -215,6 +215,8 @@ TEST(cuda_products, a_residual_block) {
       .output("y", f32, {1, 4})
       .output("o", f32, {1, 4, 6, 6});
   same_on_device(model, inputs("x", noise({1, 4, 6, 6})), 1e-4F);
+  same_on_device(model, inputs("x", noise({1, 4, 6, 6})), 2e-2F, gpu_options::arithmetic::float16);
+  same_on_device(model, inputs("x", noise({1, 4, 6, 6})), 1e-4F, gpu_options::arithmetic::tf32);
 }
 
 TEST(cuda_rows, softmax_norms_and_reductions) {

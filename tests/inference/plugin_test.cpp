@@ -157,6 +157,30 @@ TEST(plugin, shapes_computed_from_shapes_stay_in_the_part) {
   EXPECT_EQ(times(graph, "mizzen.DevicePart("), 1U) << graph;
 }
 
+TEST(plugin, shapes_that_only_computing_tells_are_found_for_the_plan) {
+  model_builder model;
+  const auto ints = [](std::int64_t i) { return tensor::copy({i}, {1}); };
+  // [n, 6] in rows of 3, by a product of what is computed: more than shape inference follows.
+  model.input("x", f32, {"n", 6})
+      .initializer("w", noise({6, 6}, 2))
+      .initializer("zero", ints(0))
+      .initializer("three", ints(3))
+      .initializer("twelve", ints(12))
+      .node("MatMul", {"x", "w"}, {"h"})
+      .node("Shape", {"h"}, {"shape"})
+      .node("Gather", {"shape", "zero"}, {"n"})
+      .node("Mul", {"n", "twelve"}, {"m"})
+      .node("Mod", {"m", "twelve"}, {"none"})
+      .node("Add", {"none", "three"}, {"rest"})
+      .node("Add", {"n", "n"}, {"rows"})
+      .node("Concat", {"rows", "rest"}, {"wanted"}, {{"axis", 0}})
+      .node("Reshape", {"h", "wanted"}, {"flat"})
+      .node("Relu", {"flat"}, {"y"})
+      .output("y", f32, {dimension(), dimension()});
+  const std::string graph = same_on_both(model, noise({4, 6}));
+  EXPECT_EQ(times(graph, "mizzen.DevicePart("), 1U) << graph;
+}
+
 TEST(plugin, parts_without_work_stay_on_the_processor) {
   model_builder model;
   model.input("x", f32, {4, 8})

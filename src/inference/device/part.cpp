@@ -4,6 +4,7 @@
 #include "inference/passes/passes.hpp"
 #include "inference/runtime/program.hpp"
 
+#include <algorithm>
 #include <cstddef>
 #include <limits>
 #include <utility>
@@ -45,13 +46,18 @@ class part_kernel final : public kernel {
           std::make_shared<const tensor>(tensor::view(v.type, bytes, *facts[i].shape).clone());
       facts[i].known = known[i].get();
     }
-    graph g = specialise(*body_, facts);
+    graph g = made_for(facts);
     for (std::size_t i = 0; i < known.size(); ++i) {
       if (known[i]) g.values[g.inputs[i]].constant = known[i];
     }
-    fold(g);
     check(g);
     return std::make_unique<made_part>(std::move(g), *host_.parts());
+  }
+
+  bool infer(std::span<const inferred> in, std::span<inferred> out) const override {
+    std::vector<inferred> made = outputs_of(made_for(in));
+    std::move(made.begin(), made.end(), out.begin());
+    return true;
   }
 
   // Where a plan computes with values that it knows.
@@ -60,8 +66,9 @@ class part_kernel final : public kernel {
   }
 
  private:
-  // What hangs on shapes alone becomes constant.
-  void fold(graph& g) const {
+  // What hangs on shapes alone is constant in it. Values that are known must outlive it.
+  graph made_for(std::span<const inferred> facts) const {
+    graph g = specialise(*body_, facts);
     const logger silent;
     loading_limits limits;
     pass_context context{host_, silent, std::numeric_limits<std::size_t>::max() / 4, {}, limits};
@@ -69,6 +76,7 @@ class part_kernel final : public kernel {
     remove_identities(g, context);
     remove_dead_code(g, context);
     infer_graph(g);
+    return g;
   }
 
   static void check(const graph& g) {

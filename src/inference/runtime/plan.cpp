@@ -81,6 +81,10 @@ class plan::builder {
         all_known = all_known && known(v);
       }
       const std::vector<std::size_t> missed = infer_node(n, in, made);
+      const bool open = std::any_of(made.begin(), made.end(), [](const inferred& o) {
+        return o.type != element_type::undefined && !is_concrete(o.shape);
+      });
+      if (open && p_.kernels[i]) p_.kernels[i]->infer(in, made);
       for (std::size_t k = 0; k < n.outputs.size(); ++k) {
         const value_id v = n.outputs[k];
         if (v == no_value || made[k].type == element_type::undefined) continue;

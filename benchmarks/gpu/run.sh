@@ -6,7 +6,7 @@
 #   benchmarks/gpu/run.sh --dry          what can be done without a GPU: builds, loads the plug-in, prints why it refuses
 # Where nlohmann/json or GoogleTest are missing: run benchmarks/gpu/carry.sh on a machine that has them, and
 # bring build/gpu-carry along.
-# Environment: MIZZEN_CUDA_ROOT (headers; default: CUDA_HOME, /usr/local/cuda, then the wheels of this python3),
+# Environment: MIZZEN_CUDA_ROOT (headers; then CUDA_HOME, /usr/local/cuda and the wheels of this python3),
 # MIZZEN_GPU_OUT (results; default build/gpu-results), MIZZEN_JOBS.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -24,18 +24,17 @@ wheels() { # the folder of the CUDA wheels that torch brought, if any
 
 build() {
   step "build, $jobs jobs"
-  local nvidia options=()
-  nvidia=$(wheels)
-  options+=("-DMIZZEN_CUDA_ROOT=${MIZZEN_CUDA_ROOT:-$nvidia}")
-  # cuDNN's headers come with its wheel where the toolkit is another.
-  [ -z "$nvidia" ] || [ ! -f "$nvidia/cudnn/include/cudnn.h" ] || options+=("-DMIZZEN_CUDNN_INCLUDE=$nvidia/cudnn/include")
+  local root roots=()
+  for root in "${MIZZEN_CUDA_ROOT:-}" "${CUDA_HOME:-}" /usr/local/cuda "$(wheels)"; do
+    [ -z "$root" ] || [ ! -d "$root" ] || roots+=("$root")
+  done
   local prefix=$PWD/build/gpu-prefix
   if [ -d "$carried/googletest" ] && [ ! -d "$prefix" ]; then
     cmake -S "$carried/googletest" -B build/gpu-googletest -DCMAKE_BUILD_TYPE=Release -DCMAKE_INSTALL_PREFIX="$prefix" >"$out/googletest.log"
     cmake --build build/gpu-googletest -j "$jobs" --target install >>"$out/googletest.log"
   fi
   cmake -S . -B "$build" -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$carried;$prefix" \
-    -DMIZZEN_CUDA=ON "${options[@]}" -DMIZZEN_TESTS=ON -DMIZZEN_BENCHMARKS=OFF -DMIZZEN_GPU_BENCHMARK=ON -DMIZZEN_EXAMPLES=OFF -DMIZZEN_INSTALL=OFF \
+    -DMIZZEN_CUDA=ON -DMIZZEN_CUDA_ROOT="$(IFS=';'; echo "${roots[*]}")" -DMIZZEN_TESTS=ON -DMIZZEN_BENCHMARKS=OFF -DMIZZEN_GPU_BENCHMARK=ON -DMIZZEN_EXAMPLES=OFF -DMIZZEN_INSTALL=OFF \
     -DMIZZEN_INFERENCE_BUNDLE=OFF -DMIZZEN_HTTP=OFF -DMIZZEN_KUBERNETES=OFF -DMIZZEN_TRACKING=OFF -DMIZZEN_PIPELINES=OFF -DMIZZEN_SERVING=OFF \
     >"$out/configure.log" || { tail -20 "$out/configure.log" >&2; exit 1; }
   cmake --build "$build" -j "$jobs" --target mizzen_cuda mizzen_cuda_emulated mizzen_cuda_tests mizzen_gpu_run

@@ -12,12 +12,13 @@
 
 namespace mizzen::cuda {
 
-#define MIZZEN_DNN_FUNCTIONS(F)                                                                \
-  F(cudnnGetVersion)                                                                           \
-  F(cudnnCreate)                                                                               \
-  F(cudnnDestroy) F(cudnnSetStream) F(cudnnBackendCreateDescriptor)                            \
-      F(cudnnBackendDestroyDescriptor) F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) \
-          F(cudnnBackendFinalize) F(cudnnBackendExecute) F(cudnnGetErrorString)
+#define MIZZEN_DNN_FUNCTIONS(F)                                                       \
+  F(cudnnGetVersion)                                                                  \
+  F(cudnnCreate)                                                                      \
+  F(cudnnDestroy)                                                                     \
+  F(cudnnSetStream) F(cudnnBackendCreateDescriptor) F(cudnnBackendDestroyDescriptor)  \
+      F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) F(cudnnBackendFinalize) \
+          F(cudnnBackendExecute) F(cudnnGetErrorString)
 
 struct dnn::functions {
   functions() : file("cuDNN", {"libcudnn.so.9"}) {

@@ -52,15 +52,15 @@ std::string key_of(const prepare_context& c, const gemm_step& g) {
 
 }  // namespace
 
-#define MIZZEN_BLAS_FUNCTIONS(F)                                                               \
-  F(cublasLtCreate)                                                                            \
-  F(cublasLtDestroy)                                                                           \
-  F(cublasLtGetVersion) F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic)                    \
-      F(cublasLtMatmulAlgoCheck) F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) \
-          F(cublasLtMatmulDescDestroy) F(cublasLtMatrixLayoutCreate)                           \
-              F(cublasLtMatrixLayoutSetAttribute) F(cublasLtMatrixLayoutDestroy)               \
-                  F(cublasLtMatmulPreferenceCreate) F(cublasLtMatmulPreferenceSetAttribute)    \
-                      F(cublasLtMatmulPreferenceDestroy)
+#define MIZZEN_BLAS_FUNCTIONS(F)                                                                 \
+  F(cublasLtCreate)                                                                              \
+  F(cublasLtDestroy)                                                                             \
+  F(cublasLtGetVersion)                                                                          \
+  F(cublasLtMatmul) F(cublasLtMatmulAlgoGetHeuristic) F(cublasLtMatmulAlgoCheck)                 \
+      F(cublasLtMatmulDescCreate) F(cublasLtMatmulDescSetAttribute) F(cublasLtMatmulDescDestroy) \
+          F(cublasLtMatrixLayoutCreate) F(cublasLtMatrixLayoutSetAttribute)                      \
+              F(cublasLtMatrixLayoutDestroy) F(cublasLtMatmulPreferenceCreate)                   \
+                  F(cublasLtMatmulPreferenceSetAttribute) F(cublasLtMatmulPreferenceDestroy)
 
 struct blas::functions {
   functions()

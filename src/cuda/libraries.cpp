@@ -4,7 +4,9 @@
 
 #include <cstdlib>
 #include <dlfcn.h>
+#include <filesystem>
 #include <sstream>
+#include <system_error>
 
 namespace mizzen::cuda {
 namespace {
@@ -35,6 +37,19 @@ library::library(const std::string& what, const std::vector<std::string>& names)
     }
   }
   throw error(errc::unavailable, what_, "it is not installed, or does not load: " + why);
+}
+
+void library::open_beside(const char* function, const std::string& prefix) const {
+  Dl_info info{};
+  if (::dladdr(find(function), &info) == 0 || info.dli_fname == nullptr) return;
+  std::error_code failed;
+  const auto own = std::filesystem::weakly_canonical(info.dli_fname, failed);
+  if (failed) return;
+  for (std::filesystem::directory_iterator it(own.parent_path(), failed), end; !failed && it != end;
+       it.increment(failed)) {
+    if (!it->path().filename().string().starts_with(prefix)) continue;
+    ::dlopen(it->path().c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
+  }
 }
 
 void* library::find(const char* function) const {

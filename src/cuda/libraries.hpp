@@ -13,6 +13,10 @@ class library {
   // Throws error(unavailable), which says what is missing. Stays open until the process ends.
   library(const std::string& what, const std::vector<std::string>& names);
 
+  // Opens the libraries beside the one that has this function whose names begin so: for those that
+  // it would look for by the loader alone.
+  void open_beside(const char* function, const std::string& prefix) const;
+
   // Throws error(unavailable) naming the function.
   void* find(const char* function) const;
 

@@ -11,6 +11,7 @@ kernel_compiler::kernel_compiler() : file_("NVRTC", {"libnvrtc.so.13"}) {
   name##_ = reinterpret_cast<decltype(name##_)>(file_.find(MIZZEN_TEXT_OF(name)));
   MIZZEN_NVRTC_FUNCTIONS(MIZZEN_FIND)
 #undef MIZZEN_FIND
+  file_.open_beside("nvrtcVersion", "libnvrtc-builtins.so");
   int major = 0;
   int minor = 0;
   nvrtcVersion_(&major, &minor);

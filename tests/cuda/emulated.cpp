@@ -1,6 +1,9 @@
 #include "emulated.hpp"
 
 #include "cuda/backend.hpp"
+#ifdef MIZZEN_TEST_NVRTC
+#include "cuda/nvrtc.hpp"
+#endif
 
 #include <mizzen/core/error.hpp>
 

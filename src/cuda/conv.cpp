@@ -12,13 +12,13 @@
 
 namespace mizzen::cuda {
 
-#define MIZZEN_DNN_FUNCTIONS(F)                                                       \
-  F(cudnnGetVersion)                                                                  \
-  F(cudnnCreate)                                                                      \
-  F(cudnnDestroy)                                                                     \
-  F(cudnnSetStream) F(cudnnBackendCreateDescriptor) F(cudnnBackendDestroyDescriptor)  \
-      F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) F(cudnnBackendFinalize) \
-          F(cudnnBackendExecute) F(cudnnGetErrorString)
+// clang-format off: lists that it writes otherwise each time
+#define MIZZEN_DNN_FUNCTIONS(F) \
+  F(cudnnGetVersion) F(cudnnCreate) F(cudnnDestroy) F(cudnnSetStream) \
+  F(cudnnBackendCreateDescriptor) F(cudnnBackendDestroyDescriptor) \
+  F(cudnnBackendSetAttribute) F(cudnnBackendGetAttribute) F(cudnnBackendFinalize) \
+  F(cudnnBackendExecute) F(cudnnGetErrorString)
+// clang-format on
 
 struct dnn::functions {
   functions() : file("cuDNN", {"libcudnn.so.9"}) {

@@ -9,20 +9,19 @@
 
 namespace mizzen::cuda {
 
-#define MIZZEN_DRIVER_FUNCTIONS(F)                                                                \
-  F(cuInit)                                                                                       \
-  F(cuDriverGetVersion)                                                                           \
-  F(cuDeviceGetCount)                                                                             \
-  F(cuDeviceGet) F(cuDeviceGetName) F(cuDeviceTotalMem) F(cuDeviceGetAttribute)                   \
-      F(cuDevicePrimaryCtxRetain) F(cuDevicePrimaryCtxRelease) F(cuCtxPushCurrent)                \
-          F(cuCtxPopCurrent) F(cuMemAlloc) F(cuMemFree) F(cuMemAllocHost) F(cuMemFreeHost)        \
-              F(cuMemcpyHtoDAsync) F(cuMemcpyDtoHAsync) F(cuMemsetD8Async) F(cuStreamCreate)      \
-                  F(cuStreamDestroy) F(cuStreamSynchronize) F(cuModuleLoadData) F(cuModuleUnload) \
-                      F(cuModuleGetFunction) F(cuLaunchKernel) F(cuStreamBeginCapture)            \
-                          F(cuStreamEndCapture) F(cuGraphInstantiateWithFlags)                    \
-                              F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphLaunch)            \
-                                  F(cuEventCreate) F(cuEventRecord) F(cuEventSynchronize)         \
-                                      F(cuEventElapsedTime) F(cuEventDestroy) F(cuGetErrorString)
+// clang-format off: lists that it writes otherwise each time
+#define MIZZEN_DRIVER_FUNCTIONS(F) \
+  F(cuInit) F(cuDriverGetVersion) F(cuDeviceGetCount) F(cuDeviceGet) F(cuDeviceGetName) \
+  F(cuDeviceTotalMem) F(cuDeviceGetAttribute) F(cuDevicePrimaryCtxRetain) \
+  F(cuDevicePrimaryCtxRelease) F(cuCtxPushCurrent) F(cuCtxPopCurrent) F(cuMemAlloc) \
+  F(cuMemFree) F(cuMemAllocHost) F(cuMemFreeHost) F(cuMemcpyHtoDAsync) F(cuMemcpyDtoHAsync) \
+  F(cuMemsetD8Async) F(cuStreamCreate) F(cuStreamDestroy) F(cuStreamSynchronize) \
+  F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuLaunchKernel) \
+  F(cuStreamBeginCapture) F(cuStreamEndCapture) F(cuGraphInstantiateWithFlags) \
+  F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphLaunch) F(cuEventCreate) \
+  F(cuEventRecord) F(cuEventSynchronize) F(cuEventElapsedTime) F(cuEventDestroy) \
+  F(cuGetErrorString)
+// clang-format on
 
 // Throws error(unavailable) where there is no driver.
 class driver {

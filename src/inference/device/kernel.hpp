@@ -14,7 +14,6 @@
 namespace mizzen::inference::detail {
 
 class thread_pool;
-struct inferred;
 
 // A value as a kernel sees it at run time. All dimensions are known, and the memory is dense.
 // Memory of engine-made values is 64-byte aligned; that of the caller's tensors only to its type.
@@ -100,12 +99,6 @@ class kernel {
   // A kernel for just these shapes, which the plan keeps and asks and runs in place of this one;
   // null where one fits all. Inputs whose values the plan knows have their data.
   virtual std::unique_ptr<kernel> for_shapes(const shape_context&) const { return nullptr; }
-
-  // Sets the outputs' shapes where the node's rule leaves dimensions open though those of all
-  // inputs are numbers: for kernels that know better. False: this one does not.
-  virtual bool infer(std::span<const inferred> /*in*/, std::span<inferred> /*out*/) const {
-    return false;
-  }
 
   // Temporary memory that run() needs for these shapes.
   virtual std::size_t scratch_bytes(const shape_context&) const { return 0; }

@@ -54,10 +54,9 @@ class part_kernel final : public kernel {
     return std::make_unique<made_part>(std::move(g), *host_.parts());
   }
 
-  bool infer(std::span<const inferred> in, std::span<inferred> out) const override {
+  void infer(std::span<const inferred> in, std::span<inferred> out) const {
     std::vector<inferred> made = outputs_of(made_for(in));
     std::move(made.begin(), made.end(), out.begin());
-    return true;
   }
 
   // Where a plan computes with values that it knows.
@@ -103,6 +102,10 @@ std::unique_ptr<kernel> compile_part(const compile_context& context, device& hos
                 "the device computes no parts of graphs");
   }
   return std::make_unique<part_kernel>(context, host);
+}
+
+void infer_part(const kernel* k, std::span<const inferred> in, std::span<inferred> out) {
+  if (const auto* part = dynamic_cast<const part_kernel*>(k)) part->infer(in, out);
 }
 
 }  // namespace mizzen::inference::detail

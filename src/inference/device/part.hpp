@@ -2,8 +2,11 @@
 #pragma once
 
 #include "inference/device/device.hpp"
+#include "inference/graph/shape_inference.hpp"
 
 #include <memory>
+#include <span>
+#include <string_view>
 
 namespace mizzen::inference::detail {
 
@@ -13,5 +16,9 @@ inline constexpr std::string_view part_operator = "DevicePart";
 // them alone is computed by the host, and the rest goes to the device. Throws
 // error(failed_precondition) where the host has no parts.
 std::unique_ptr<kernel> compile_part(const compile_context& context, device& host);
+
+// Where the kernel is a part's: sets the outputs' shapes by computing what they follow from, which
+// may be more than shape inference does. The shapes of all inputs are numbers.
+void infer_part(const kernel* k, std::span<const inferred> in, std::span<inferred> out);
 
 }  // namespace mizzen::inference::detail

@@ -1,6 +1,7 @@
 #include "inference/runtime/plan.hpp"
 
 #include "inference/cpu/thread_pool.hpp"
+#include "inference/device/part.hpp"
 #include "inference/runtime/memory_planner.hpp"
 
 #include <mizzen/core/checked.hpp>
@@ -84,7 +85,7 @@ class plan::builder {
       const bool open = std::any_of(made.begin(), made.end(), [](const inferred& o) {
         return o.type != element_type::undefined && !is_concrete(o.shape);
       });
-      if (open && p_.kernels[i]) p_.kernels[i]->infer(in, made);
+      if (open) infer_part(p_.kernels[i].get(), in, made);
       for (std::size_t k = 0; k < n.outputs.size(); ++k) {
         const value_id v = n.outputs[k];
         if (v == no_value || made[k].type == element_type::undefined) continue;

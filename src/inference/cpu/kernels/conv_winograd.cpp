@@ -185,7 +185,7 @@ class winograd_block {
   float* sums_;
   const float** x_;
   std::size_t image_ = 0;
-  channel_range channels_;
+  channel_range channels_{};
   std::size_t first_ = 0;
   std::size_t tiles_ = 0;
 };

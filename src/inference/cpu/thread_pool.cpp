@@ -213,27 +213,23 @@ void thread_pool::run(std::size_t count, std::size_t grain, range_function call,
   job work(call, context, count, std::max(grain, count / (std::size_t{16} * size_)), size_);
   const unsigned wanted = static_cast<unsigned>(std::min<std::size_t>(most, size_) - 1);
   work.helpers_wanted = wanted;
-  if (wanted != 0) {
-    unsigned awake = 0;
-    {
-      const std::lock_guard lock(state_->mutex);
-      state_->link(work);
-      state_->leave(current_processor());
-      awake = state_->looking;
-    }
-    for (unsigned i = awake; i < wanted; ++i) state_->wake.notify_one();
+  unsigned awake = 0;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->link(work);
+    state_->leave(current_processor());
+    awake = state_->looking;
   }
+  for (unsigned i = awake; i < wanted; ++i) state_->wake.notify_one();
   take_part(work, 0);
-  if (wanted != 0) {
-    const auto all_out = [&] { return work.helpers.load(std::memory_order_relaxed) == 0; };
-    std::unique_lock lock(state_->mutex);
-    state_->unlink(work);
-    if (!all_out()) {
-      lock.unlock();
-      look_for(stay_awake_, all_out);
-      lock.lock();
-      work.finished.wait(lock, all_out);
-    }
+  const auto all_out = [&] { return work.helpers.load(std::memory_order_relaxed) == 0; };
+  std::unique_lock lock(state_->mutex);
+  state_->unlink(work);
+  if (!all_out()) {
+    lock.unlock();
+    look_for(stay_awake_, all_out);
+    lock.lock();
+    work.finished.wait(lock, all_out);
   }
   if (work.failure) std::rethrow_exception(work.failure);
 }

@@ -65,6 +65,18 @@ class post_op_run {
   std::size_t next_ = 0;  // operand of the next binary step
 };
 
+// The steps left, for a kernel that tells of finished runs of rows: its context is one of these.
+struct finish_rows {
+  const post_op_run* steps;
+  std::size_t columns;  // of the whole output
+
+  static void call(const void* context, std::size_t row, std::size_t column, float* values,
+                   std::size_t n) {
+    const auto& f = *static_cast<const finish_rows*>(context);
+    f.steps->apply(values, row * f.columns + column, n);
+  }
+};
+
 // Applies the steps to the whole output 0, for kernels that do not while they make it.
 void apply_post_ops(const cpu::kernel_table& kernels, std::span<const post_op> steps,
                     const run_context& context);

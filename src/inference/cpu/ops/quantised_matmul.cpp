@@ -65,24 +65,15 @@ class quantised_matmul_kernel final : public kernel {
     p.c = y.as<float>();
     p.bias = steps.take_last_dimension_add();
     p.residual = steps.take_full_add();
-    const finish_context rest{&steps, weights_->columns()};
+    const finish_rows rest{&steps, weights_->columns()};
     if (!steps.empty()) {
       p.context = &rest;
-      p.finish = [](const void* context, std::size_t row, std::size_t column, float* values,
-                    std::size_t n) {
-        const auto& f = *static_cast<const finish_context*>(context);
-        f.steps->apply(values, row * f.columns + column, n);
-      };
+      p.finish = finish_rows::call;
     }
     cpu::multiply_int8(kernels_, c.pool, *weights_, p, c.scratch.data());
   }
 
  private:
-  struct finish_context {
-    const post_op_run* steps;
-    std::size_t columns;
-  };
-
   static std::size_t rows_of(const value_view& x) {
     return product(x.shape, 0, x.shape.size() - 1);
   }

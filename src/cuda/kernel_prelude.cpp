@@ -40,12 +40,11 @@ __device__ __forceinline__ void put(bfloat_t* p, float v) {
   p->bits = (unsigned short)(v != v ? 0x7fc0u : (b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
 }
 __device__ __forceinline__ void put(unsigned char* p, float v) { *p = v != 0.0f; }
-__device__ __forceinline__ void put(int* p, float v) { *p = (int)v; }
-__device__ __forceinline__ void put(long long* p, float v) { *p = (long long)v; }
+__device__ __forceinline__ void put(int* p, long long v) { *p = (int)v; }
+__device__ __forceinline__ void put(long long* p, long long v) { *p = v; }
 
 template <class T, class I> __device__ __forceinline__ float read(const T* p, I i) { return to_float(p[i]); }
-template <class I> __device__ __forceinline__ long long index_at(const long long* p, I i) { return p[i]; }
-template <class I> __device__ __forceinline__ long long index_at(const int* p, I i) { return p[i]; }
+template <class T, class I> __device__ __forceinline__ long long whole(const T* p, I i) { return (long long)p[i]; }
 
 // NaN goes through, as in ONNX.
 __device__ __forceinline__ float larger(float a, float b) { return a != a || a > b ? a : b; }

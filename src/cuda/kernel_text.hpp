@@ -13,17 +13,18 @@
 
 namespace mizzen::cuda {
 
-// One float for each element of a shape. Immutable.
+// One number for each element of a shape: a float, or an integer of 64 bits. Immutable.
 struct expression;
 using expression_ptr = std::shared_ptr<const expression>;
 struct expression {
-  enum class kind : std::uint8_t { load, call, operation };
+  enum class kind : std::uint8_t { load, call, operation, product };
   kind what = kind::load;
+  bool integer = false;
 
   view from;  // load: of the whole shape (broadcast by strides of 0)
 
-  // call: the body of a function that returns the float at int coordinates c0, c1, …; it reads its
-  // arguments as a0, a1, … by read(a0, index).
+  // call: the body of a function that returns the number at int coordinates c0, c1, …; it reads its
+  // arguments as a0, a1, … by read(a0, index), or whole(a0, index) for integers.
   std::string body;
   std::vector<std::size_t> arguments;  // buffers
 
@@ -31,16 +32,23 @@ struct expression {
   std::string text;
   std::vector<expression_ptr> operands;
 
+  // product: element i of the product's result, in order of rows, where i is that of the element.
+  std::shared_ptr<const gemm_step> of;
+
   std::size_t loads() const;  // of it and all its operands
   bool calls() const;         // whether any function is in it
+  const expression* first_product() const;
 };
 
+// An integer where the view's type is one.
 expression_ptr load(view from);
-expression_ptr call(std::string body, std::vector<std::size_t> arguments);
-expression_ptr operation(std::string text, std::vector<expression_ptr> operands);
+expression_ptr call(std::string body, std::vector<std::size_t> arguments, bool integer = false);
+expression_ptr operation(std::string text, std::vector<expression_ptr> operands,
+                         bool integer = false);
 
-// A float as text that is exactly that float.
+// A number as text that is exactly that number.
 std::string float_text(float v);
+std::string integer_text(std::int64_t v);
 
 // What all kernels begin with: types, conversions, reductions.
 std::string_view prelude();

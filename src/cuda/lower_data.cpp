@@ -163,7 +163,7 @@ void gather(lowering& l, const node& n) {
   for (std::size_t d = axis + 1; d < data.shape.size(); ++d) {
     at.push_back("c" + number(static_cast<std::int64_t>(d + index_rank - 1)));
   }
-  const std::string body = "  long long k = index_at(a1, " + index_text(indices, index_at) +
+  const std::string body = "  long long k = whole(a1, " + index_text(indices, index_at) +
                            ");\n  if (k < 0) k += " + number(size) + ";\n  return read(a0, " +
                            index_text(data, at) + ");\n";
   l.set(n.outputs[0], call(body, {data.buffer, indices.buffer}));

@@ -87,6 +87,10 @@ T get(const node& n, std::string_view attribute, Fallback&& fallback) {
 
 }  // namespace
 
+bool is_integer(element_type type) noexcept {
+  return type == element_type::int32 || type == element_type::int64;
+}
+
 std::size_t size_of(element_type type) noexcept {
   switch (type) {
     case element_type::boolean:

@@ -73,6 +73,9 @@ std::string describe(const node& n);
 // another size than their shape.
 part read_part(const mizzen_graph& from);
 
+// int32 or int64: what parts compute with as integers.
+bool is_integer(element_type type) noexcept;
+
 // Bytes of an element; 0 for types that are none of a GPU's here.
 std::size_t size_of(element_type type) noexcept;
 

@@ -55,6 +55,8 @@ struct kernel_step {
   std::string source;                // defines one kernel named NAME, see kernel_text.hpp
   std::vector<std::size_t> buffers;  // pointers in order; the last is written
   std::uint32_t blocks = 0, threads = 0;
+  // Whether threads of a block meet: at barriers, or passing values within a warp.
+  bool meets = false;
 };
 
 enum class activation : std::uint8_t { none, relu, gelu_tanh };

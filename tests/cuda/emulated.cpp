@@ -188,7 +188,7 @@ using kernel_function = void (*)(void**);
 // Threads of a block that meet at barriers: each goes on until the next one, in turn.
 class fibers {
  public:
-  fibers() : stacks_(256 * stack_bytes) {}
+  fibers() : stacks_(1024 * stack_bytes) {}
 
   void run_block(kernel_function kernel, void** arguments, unsigned threads, dim* thread) {
     kernel_ = kernel;
@@ -349,11 +349,10 @@ class emulated_queue final : public queue {
     if (!setup) count(e.plan.steps, i);
     std::vector<void*> arguments;
     for (const std::size_t b : k.buffers) arguments.push_back(memory[b]);
-    const bool meets = k.source.find("over_") != std::string::npos;
     const std::lock_guard lock(running);
     for (unsigned b = 0; b < k.blocks; ++b) {
       e.block->x = b;
-      if (meets) {
+      if (k.meets) {
         fibers_.run_block(e.kernels[number], arguments.data(), k.threads, e.thread);
         continue;
       }

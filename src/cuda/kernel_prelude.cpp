@@ -46,6 +46,22 @@ __device__ __forceinline__ void put(long long* p, long long v) { *p = v; }
 template <class T, class I> __device__ __forceinline__ float read(const T* p, I i) { return to_float(p[i]); }
 template <class T, class I> __device__ __forceinline__ long long whole(const T* p, I i) { return (long long)p[i]; }
 
+// Towards zero; what does not fit saturates, and NaN becomes 0.
+__device__ __forceinline__ long long to_int32(float v) {
+  return v != v ? 0 : v <= -2147483648.0f ? -2147483647 - 1 : v >= 2147483648.0f ? 2147483647 : (int)v;
+}
+__device__ __forceinline__ long long to_int64(float v) {
+  return v != v ? 0ll
+         : v <= -9223372036854775808.0f ? -9223372036854775807ll - 1
+         : v >= 9223372036854775808.0f ? 9223372036854775807ll : (long long)v;
+}
+// With the sign of the divisor.
+__device__ __forceinline__ long long modulo(long long a, long long b) {
+  if (b == 0 || b == -1) return 0;
+  const long long rest = a % b;
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
 // NaN goes through, as in ONNX.
 __device__ __forceinline__ float larger(float a, float b) { return a != a || a > b ? a : b; }
 __device__ __forceinline__ float smaller(float a, float b) { return a != a || a < b ? a : b; }
@@ -58,6 +74,7 @@ __device__ __forceinline__ float gelu_tanh(float x) {
 }
 
 struct plus { __device__ float operator()(float a, float b) const { return a + b; } };
+struct times { __device__ float operator()(float a, float b) const { return a * b; } };
 struct greater { __device__ float operator()(float a, float b) const { return larger(a, b); } };
 struct lesser { __device__ float operator()(float a, float b) const { return smaller(a, b); } };
 

@@ -141,11 +141,49 @@ kernel_step row_kernel(const row_operation& operation, const dims& shape, const 
                 float_text(operation.epsilon) + ");\n";
       for_each("(x - mean) * factor", true);
       break;
+    case kind::rms_norm:
+      total("s", "0.0f", "s += x * x;", "plus");
+      w.body += "  const float factor = rsqrtf(s / " + count_text + " + " +
+                float_text(operation.epsilon) + ");\n";
+      for_each("x * factor", true);
+      break;
     case kind::sum:
+    case kind::log_sum:
     case kind::mean:
       total("s", "0.0f", "s += x;", "plus");
-      store_one(operation.what == kind::sum ? "s" : "s / " + count_text);
+      store_one(operation.what == kind::sum    ? "s"
+                : operation.what == kind::mean ? "s / " + count_text
+                                               : "logf(s)");
       break;
+    case kind::l1:
+      total("s", "0.0f", "s += fabsf(x);", "plus");
+      store_one("s");
+      break;
+    case kind::log_sum_exp:
+      total("m", "-INFINITY", "m = larger(m, x);", "greater");
+      // A row that is infinite throughout is its own result.
+      w.body += "  const float base = m - m == 0.0f ? m : 0.0f;\n";
+      total("s", "0.0f", "s += expf(x - base);", "plus");
+      store_one("logf(s) + base");
+      break;
+    case kind::product:
+      total("s", "1.0f", "s *= x;", "times");
+      store_one("s");
+      break;
+    case kind::arg_max:
+    case kind::arg_min: {
+      const bool most = operation.what == kind::arg_max;
+      total("m", most ? "-INFINITY" : "INFINITY", most ? "m = larger(m, x);" : "m = smaller(m, x);",
+            most ? "greater" : "lesser");
+      // A float counts exactly to 2^24, which is why a row is no longer.
+      const std::string at = width > 1 ? "(float)(j * " + number(width) + " + l)" : "(float)j";
+      total("s", operation.last ? "-1.0f" : "INFINITY",
+            std::string("if (x == m || x != x) s = ") + (operation.last ? "larger" : "smaller") +
+                "(s, " + at + ");",
+            operation.last ? "greater" : "lesser");
+      store_one("(long long)s");
+      break;
+    }
     case kind::l2:
     case kind::sum_square:
       total("s", "0.0f", "s += x * x;", "plus");

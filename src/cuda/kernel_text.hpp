@@ -64,19 +64,27 @@ struct row_operation {
     softmax,
     log_softmax,
     layer_norm,
+    rms_norm,
     sum,
     mean,
     max,
     min,
+    l1,
     l2,
-    sum_square
+    sum_square,
+    log_sum,
+    log_sum_exp,
+    product,
+    arg_max,  // of the first of several, or the last
+    arg_min,
   };
   kind what = kind::softmax;
   std::vector<bool> reduced;  // by dimension
-  float epsilon = 0;          // layer_norm
-  // layer_norm: what each element is multiplied by and what is added; null: nothing.
+  float epsilon = 0;          // of a norm
+  bool last = false;          // arg_max, arg_min
+  // Of a norm: what each element is multiplied by and what is added; null: nothing.
   expression_ptr scale, shift;
-  bool keeps_shape() const noexcept { return what <= kind::layer_norm; }
+  bool keeps_shape() const noexcept { return what <= kind::rms_norm; }
 };
 
 // The shape is the expression's. out has it too, with strides of 0 for the reduced dimensions of an

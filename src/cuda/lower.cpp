@@ -15,7 +15,9 @@ const rule_table& rules() {
   static const rule_table table = [] {
     rule_table t;
     add_elementwise_rules(t);
+    add_integer_rules(t);
     add_data_rules(t);
+    add_index_rules(t);
     add_product_rules(t);
     add_row_rules(t);
     add_window_rules(t);
@@ -267,6 +269,7 @@ expression_ptr lowering::read(value_id v, const dims& wanted) {
   const value& known = p_.values[v];
   if (known.constant != nullptr && count_of(*known.shape) == 1) {
     if (const auto number = p_.scalar(v)) return operation(float_text(*number), {});
+    if (const auto whole = p_.ints(v)) return operation(integer_text(whole->front()), {}, true);
   }
   return load(broadcast(in_memory(v), wanted));
 }

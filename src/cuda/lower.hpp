@@ -111,7 +111,9 @@ struct lowering_rule {
 };
 using rule_table = std::map<std::string_view, lowering_rule>;
 void add_elementwise_rules(rule_table& table);
+void add_integer_rules(rule_table& table);
 void add_data_rules(rule_table& table);
+void add_index_rules(rule_table& table);
 void add_product_rules(rule_table& table);
 void add_row_rules(rule_table& table);
 void add_window_rules(rule_table& table);
@@ -119,6 +121,11 @@ void add_window_rules(rule_table& table);
 // For the operators.
 
 bool is_float(element_type t) noexcept;
+// Whether an element-wise operator computes integers here; then this does it.
+bool computes_integers(const part& p, const node& n);
+void compute_integers(lowering& l, const node& n);
+// Whether the elements of the first input and of all outputs have a type that kernels can move.
+bool moves_elements(const part& p, const node& n);
 // Whether an input or output is there and of a float type.
 bool float_in(const part& p, const node& n, std::size_t i);
 bool float_out(const part& p, const node& n);
@@ -126,6 +133,8 @@ bool float_out(const part& p, const node& n);
 view broadcast(const view& v, const dims& shape);
 // The same elements in another shape without a copy; nullopt where the strides do not allow it.
 std::optional<view> reshaped(const view& v, const dims& shape);
+// The element of a view at coordinates, as text: "offset + c0 * stride + …".
+std::string index_text(const view& v, const std::vector<std::string>& at);
 // The axis in [0, rank).
 std::size_t axis_of(std::int64_t axis, std::size_t rank);
 // Dimensions of pictures in the order in which channels lie last: N, spatial…, C.

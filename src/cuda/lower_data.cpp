@@ -1,4 +1,5 @@
 // Operators that move elements. Most only say otherwise where they lie.
+#include "cuda/kernel_writer.hpp"
 #include "cuda/lower.hpp"
 
 #include <algorithm>
@@ -7,14 +8,6 @@
 
 namespace mizzen::cuda {
 namespace {
-
-bool moves_floats(const part& p, const node& n) {
-  if (!float_in(p, n, 0)) return false;
-  for (const value_id v : n.outputs) {
-    if (v != no_value && !is_float(p.values[v].type)) return false;
-  }
-  return true;
-}
 
 void reshape(lowering& l, const node& n) {
   const dims& shape = l.shape(n.outputs[0]);
@@ -44,7 +37,7 @@ void expand(lowering& l, const node& n) {
   l.set(n.outputs[0], broadcast(l.in_memory(n.inputs[0]), l.shape(n.outputs[0])));
 }
 
-bool supports_slice(const part& p, const node& n) { return n.opset >= 10 && moves_floats(p, n); }
+bool supports_slice(const part& p, const node& n) { return n.opset >= 10 && moves_elements(p, n); }
 
 void slice(lowering& l, const node& n) {
   view v = l.in_memory(n.inputs[0]);
@@ -91,9 +84,9 @@ void split(lowering& l, const node& n) {
 
 bool supports_concat(const part& p, const node& n) {
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {
-    if (!float_in(p, n, i)) return false;
+    if (!n.has_input(i)) return false;
   }
-  return float_out(p, n);
+  return moves_elements(p, n);
 }
 
 void concat(lowering& l, const node& n) {
@@ -120,57 +113,9 @@ void concat(lowering& l, const node& n) {
   l.set(n.outputs[0], out);
 }
 
-std::string number(std::int64_t v) { return std::to_string(v); }
-
-// offset + c0 * s0 + …, from the coordinate `first` on.
-std::string index_text(const view& v, const std::vector<std::string>& at) {
-  std::string text = number(v.offset);
-  for (std::size_t d = 0; d < at.size(); ++d) {
-    if (v.strides[d] != 0) text += " + " + at[d] + " * " + number(v.strides[d]);
-  }
-  return text;
-}
-
-bool supports_gather(const part& p, const node& n) {
-  if (!moves_floats(p, n) || !n.has_input(1)) return false;
-  const element_type t = p.values[n.inputs[1]].type;
-  return t == element_type::int64 || t == element_type::int32;
-}
-
-// Indices are looked at before the run: nothing in a part computes integers, so they are an input
-// or a constant.
-void gather(lowering& l, const node& n) {
-  const view data = l.in_memory(n.inputs[0]);
-  const std::size_t axis = axis_of(n.get_int("axis", 0), data.shape.size());
-  const std::int64_t size = data.shape[axis];
-  if (const auto constant = l.from().ints(n.inputs[1])) {
-    for (const std::int64_t i : *constant) {
-      if (i < -size || i >= size) l.unsupported("an index outside the data");
-    }
-  } else if (const auto input = l.input_number(n.inputs[1])) {
-    l.check({*input, -size, size - 1, describe(n)});
-  } else {
-    l.unsupported("indices that are computed on the device");
-  }
-  const view indices = l.in_memory(n.inputs[1]);
-  const std::size_t index_rank = indices.shape.size();
-  std::vector<std::string> at, index_at;
-  for (std::size_t d = 0; d < axis; ++d) at.push_back("c" + number(static_cast<std::int64_t>(d)));
-  for (std::size_t d = 0; d < index_rank; ++d) {
-    index_at.push_back("c" + number(static_cast<std::int64_t>(axis + d)));
-  }
-  at.push_back("k");
-  for (std::size_t d = axis + 1; d < data.shape.size(); ++d) {
-    at.push_back("c" + number(static_cast<std::int64_t>(d + index_rank - 1)));
-  }
-  const std::string body = "  long long k = whole(a1, " + index_text(indices, index_at) +
-                           ");\n  if (k < 0) k += " + number(size) + ";\n  return read(a0, " +
-                           index_text(data, at) + ");\n";
-  l.set(n.outputs[0], call(body, {data.buffer, indices.buffer}));
-}
-
 bool supports_pad(const part& p, const node& n) {
-  return n.opset >= 11 && moves_floats(p, n) && n.get_string("mode", "constant") == "constant";
+  return n.opset >= 11 && float_in(p, n, 0) && float_out(p, n) &&
+         n.get_string("mode", "constant") == "constant";
 }
 
 void pad(lowering& l, const node& n) {
@@ -205,20 +150,34 @@ void pad(lowering& l, const node& n) {
 
 }  // namespace
 
+bool moves_elements(const part& p, const node& n) {
+  if (!n.has_input(0) || size_of(p.values[n.inputs[0]].type) == 0) return false;
+  return std::all_of(n.outputs.begin(), n.outputs.end(),
+                     [&](value_id v) { return v == no_value || size_of(p.values[v].type) != 0; });
+}
+
+// offset + c0 * s0 + ….
+std::string index_text(const view& v, const std::vector<std::string>& at) {
+  std::string text = number(v.offset);
+  for (std::size_t d = 0; d < at.size(); ++d) {
+    if (v.strides[d] != 0) text += " + " + at[d] + " * " + number(v.strides[d]);
+  }
+  return text;
+}
+
 void add_data_rules(rule_table& table) {
   for (const std::string_view name : {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}) {
-    table[name] = {moves_floats, reshape};
+    table[name] = {moves_elements, reshape};
   }
   table["Dropout"] = {[](const part& p, const node& n) {
-                        return moves_floats(p, n) && n.outputs.size() == 1 && !n.has_input(2);
+                        return moves_elements(p, n) && n.outputs.size() == 1 && !n.has_input(2);
                       },
                       reshape};
-  table["Transpose"] = {moves_floats, transpose};
-  table["Expand"] = {moves_floats, expand};
+  table["Transpose"] = {moves_elements, transpose};
+  table["Expand"] = {moves_elements, expand};
   table["Slice"] = {supports_slice, slice};
-  table["Split"] = {moves_floats, split};
+  table["Split"] = {moves_elements, split};
   table["Concat"] = {supports_concat, concat};
-  table["Gather"] = {supports_gather, gather};
   table["Pad"] = {supports_pad, pad};
 }
 

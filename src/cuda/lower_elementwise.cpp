@@ -1,6 +1,7 @@
 // Operators that compute each element of their output from the same elements of their inputs.
 #include "cuda/lower.hpp"
 
+#include <algorithm>
 #include <array>
 #include <limits>
 #include <string>
@@ -12,9 +13,16 @@ namespace {
 const std::map<std::string_view, std::string_view>& texts() {
   static const std::map<std::string_view, std::string_view> table = {
       {"Abs", "fabsf($0)"},
+      {"Acos", "acosf($0)"},
+      {"Acosh", "acoshf($0)"},
       {"Add", "$0 + $1"},
+      {"Asin", "asinf($0)"},
+      {"Asinh", "asinhf($0)"},
+      {"Atan", "atanf($0)"},
+      {"Atanh", "atanhf($0)"},
       {"Ceil", "ceilf($0)"},
       {"Cos", "cosf($0)"},
+      {"Cosh", "coshf($0)"},
       {"Div", "$0 / $1"},
       {"Equal", "($0 == $1 ? 1.0f : 0.0f)"},
       {"Erf", "erff($0)"},
@@ -24,6 +32,7 @@ const std::map<std::string_view, std::string_view>& texts() {
       {"GreaterOrEqual", "($0 >= $1 ? 1.0f : 0.0f)"},
       {"HardSwish", "$0 * smaller(larger($0 / 6.0f + 0.5f, 0.0f), 1.0f)"},
       {"Identity", "$0"},
+      {"IsNaN", "($0 != $0 ? 1.0f : 0.0f)"},
       {"Less", "($0 < $1 ? 1.0f : 0.0f)"},
       {"LessOrEqual", "($0 <= $1 ? 1.0f : 0.0f)"},
       {"Log", "logf($0)"},
@@ -40,10 +49,13 @@ const std::map<std::string_view, std::string_view>& texts() {
       {"Sigmoid", "sigmoid($0)"},
       {"Sign", "sign($0)"},
       {"Sin", "sinf($0)"},
+      {"Sinh", "sinhf($0)"},
       {"Softplus", "softplus($0)"},
       {"Softsign", "$0 / (1.0f + fabsf($0))"},
       {"Sqrt", "sqrtf($0)"},
       {"Sub", "$0 - $1"},
+      {"Sum", "$0 + $1"},
+      {"Tan", "tanf($0)"},
       {"Tanh", "tanhf($0)"},
   };
   return table;
@@ -55,12 +67,22 @@ bool is_compare(const node& n) {
   return std::find(names.begin(), names.end(), n.op_type) != names.end();
 }
 
+bool is_bool(const part& p, value_id v) {
+  return v != no_value && p.values[v].type == element_type::boolean;
+}
+
+// Of floats, or truth values that are compared or handed on.
 bool takes_floats(const part& p, const node& n) {
+  if ((n.op_type == "Equal" || n.op_type == "Identity") && !n.inputs.empty() &&
+      std::all_of(n.inputs.begin(), n.inputs.end(), [&](value_id v) { return is_bool(p, v); })) {
+    return n.opset >= 7;
+  }
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {
     if (!float_in(p, n, i)) return false;
   }
   if (n.inputs.size() > 9) return false;  // $0 to $9
   if (is_compare(n)) return n.inputs.size() == 2 && n.opset >= 7;
+  if (n.op_type == "IsNaN") return n.inputs.size() == 1;
   return float_out(p, n) && !n.inputs.empty() && (n.inputs.size() < 2 || n.opset >= 8);
 }
 
@@ -122,11 +144,17 @@ std::vector<expression_ptr> read_all(lowering& l, const node& n) {
   return list;
 }
 
+bool takes_numbers(const part& p, const node& n) {
+  return takes_floats(p, n) || computes_integers(p, n);
+}
+
 void by_text(lowering& l, const node& n) {
+  if (computes_integers(l.from(), n)) return compute_integers(l, n);
   if (join(l, n)) return;
   std::vector<expression_ptr> in = read_all(l, n);
   const std::string text(texts().at(n.op_type));
-  // Max and Min of any number.
+  // Max, Min and Sum of any number; of one they are the one.
+  if (in.size() == 1 && text.find("$1") != std::string::npos) return l.set(n.outputs[0], in[0]);
   expression_ptr e = operation(text, {in[0], in.size() > 1 ? in[1] : in[0]});
   for (std::size_t i = 2; i < in.size(); ++i) e = operation(text, {e, in[i]});
   l.set(n.outputs[0], e);
@@ -155,6 +183,15 @@ void gelu(lowering& l, const node& n) {
   unary(l, n, n.get_string("approximate", "none") == "tanh" ? "gelu_tanh($0)" : "gelu_erf($0)");
 }
 
+bool supports_mod(const part& p, const node& n) {
+  return computes_integers(p, n) || (n.get_int("fmod", 0) != 0 && takes_floats(p, n));
+}
+
+void mod(lowering& l, const node& n) {
+  if (computes_integers(l.from(), n)) return compute_integers(l, n);
+  l.set(n.outputs[0], operation("fmodf($0, $1)", read_all(l, n)));
+}
+
 void clip(lowering& l, const node& n) {
   const dims& shape = l.shape(n.outputs[0]);
   expression_ptr e = l.read(n.inputs[0], shape);
@@ -165,40 +202,68 @@ void clip(lowering& l, const node& n) {
                                float_text(n.get_float("max", most)) + ")",
                            {e}));
   }
-  if (n.has_input(1)) e = operation("larger($0, $1)", {e, l.read(n.inputs[1], shape)});
-  if (n.has_input(2)) e = operation("smaller($0, $1)", {e, l.read(n.inputs[2], shape)});
+  const bool whole = e->integer;
+  const auto bound = [&](std::size_t i, const char* of_floats, const char* of_integers) {
+    if (!n.has_input(i)) return;
+    e = operation(whole ? of_integers : of_floats, {e, l.read(n.inputs[i], shape)}, whole);
+  };
+  bound(1, "larger($0, $1)", "($0 > $1 ? $0 : $1)");
+  bound(2, "smaller($0, $1)", "($0 < $1 ? $0 : $1)");
   l.set(n.outputs[0], e);
 }
 
 bool is_number(element_type t) noexcept {
-  return is_float(t) || t == element_type::boolean || t == element_type::int32 ||
-         t == element_type::int64;
+  return is_float(t) || t == element_type::boolean || is_integer(t);
 }
 
 bool supports_cast(const part& p, const node& n) {
-  return n.inputs.size() == 1 && n.has_input(0) && is_number(p.values[n.inputs[0]].type) &&
-         float_out(p, n);
+  return !n.inputs.empty() && n.has_input(0) && is_number(p.values[n.inputs[0]].type) &&
+         n.outputs.size() == 1 && n.outputs[0] != no_value &&
+         is_number(p.values[n.outputs[0]].type);
 }
 
 void cast(lowering& l, const node& n) {
   const element_type to = l.type(n.outputs[0]);
+  const dims& shape = l.shape(n.outputs[0]);
+  const expression_ptr from = l.read(n.inputs[0], shape);
+  if (is_integer(to)) {
+    const bool narrow = to == element_type::int32;
+    const std::string text = from->integer ? (narrow ? "(int)$0" : "$0")
+                             : narrow      ? "to_int32($0)"
+                                           : "to_int64($0)";
+    return l.set(n.outputs[0], operation(text, {from}, true));
+  }
+  if (to == element_type::boolean) {
+    return l.set(n.outputs[0], operation("($0 != 0 ? 1.0f : 0.0f)", {from}));
+  }
   // Rounds where the model does, unless everything is half-width anyway.
   const bool rounds =
       to != element_type::float32 && l.storage(element_type::float32) == element_type::float32;
-  const expression_ptr e = l.read(n.inputs[0], l.shape(n.outputs[0]));
+  const expression_ptr e = from->integer ? operation("(float)$0", {from}) : from;
   if (!rounds) return l.set(n.outputs[0], e);
-  const view made = l.allocate(l.shape(n.outputs[0]), to);
+  const view made = l.allocate(shape, to);
   if (count_of(made.shape) != 0) l.add(map_kernel(e, made, l.buffers()));
   l.set(n.outputs[0], made);
 }
 
 bool supports_where(const part& p, const node& n) {
-  return n.inputs.size() == 3 && n.has_input(0) && float_in(p, n, 1) && float_in(p, n, 2) &&
-         float_out(p, n);
+  if (n.inputs.size() != 3 || n.outputs.size() != 1 || n.outputs[0] == no_value) return false;
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (!n.has_input(i)) return false;
+  }
+  const element_type t = p.values[n.outputs[0]].type;
+  return is_number(t) && p.values[n.inputs[1]].type == t && p.values[n.inputs[2]].type == t;
 }
 
 void where(lowering& l, const node& n) {
-  l.set(n.outputs[0], operation("($0 != 0.0f ? $1 : $2)", read_all(l, n)));
+  l.set(n.outputs[0],
+        operation("($0 != 0.0f ? $1 : $2)", read_all(l, n), is_integer(l.type(n.outputs[0]))));
+}
+
+bool supports_clip(const part& p, const node& n) {
+  return n.has_input(0) && n.outputs.size() == 1 && n.outputs[0] != no_value &&
+         (is_float(p.values[n.inputs[0]].type) ||
+          (n.opset >= 12 && is_integer(p.values[n.inputs[0]].type)));
 }
 
 bool is_logic(const part& p, const node& n) {
@@ -246,15 +311,16 @@ void batch_norm(lowering& l, const node& n) {
 }  // namespace
 
 void add_elementwise_rules(rule_table& table) {
-  for (const auto& [name, text] : texts()) table[name] = {takes_floats, by_text};
+  for (const auto& [name, text] : texts()) table[name] = {takes_numbers, by_text};
   // The slope broadcasts to x, one way.
   table["LeakyRelu"] = {takes_floats, leaky_relu};
   table["Elu"] = {takes_floats, elu};
   table["HardSigmoid"] = {takes_floats, hard_sigmoid};
   table["Swish"] = {takes_floats, swish};
   table["Gelu"] = {takes_floats, gelu};
-  table["Clip"] = {
-      [](const part& p, const node& n) { return float_in(p, n, 0) && float_out(p, n); }, clip};
+  table["Mod"] = {supports_mod, mod};
+  table["Clip"] = {supports_clip, clip};
+  table["CastLike"] = {supports_cast, cast};
   table["Cast"] = {supports_cast, cast};
   table["Where"] = {supports_where, where};
   for (const std::string_view name : {"And", "Or", "Xor", "Not"}) table[name] = {is_logic, logic};

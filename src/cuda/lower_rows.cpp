@@ -77,6 +77,24 @@ void layer_norm(lowering& l, const node& n) {
   keep_shape(l, n, op);
 }
 
+bool supports_rms_norm(const part& p, const node& n) {
+  return float_in(p, n, 0) && float_in(p, n, 1) && float_out(p, n) &&
+         n.get_int("stash_type", 1) == 1;
+}
+
+void rms_norm(lowering& l, const node& n) {
+  const dims& shape = l.shape(n.outputs[0]);
+  row_operation op;
+  op.what = kind::rms_norm;
+  op.epsilon = n.get_float("epsilon", 1e-5F);
+  op.reduced.assign(shape.size(), false);
+  for (std::size_t d = axis_of(n.get_int("axis", -1), shape.size()); d < shape.size(); ++d) {
+    op.reduced[d] = true;
+  }
+  op.scale = load(broadcast(l.in_memory(n.inputs[1]), shape));
+  keep_shape(l, n, op);
+}
+
 bool supports_instance_norm(const part& p, const node& n) {
   return float_in(p, n, 0) && float_in(p, n, 1) && float_in(p, n, 2) && float_out(p, n);
 }
@@ -98,12 +116,14 @@ void instance_norm(lowering& l, const node& n) {
   keep_shape(l, n, op);
 }
 
-void reduce(lowering& l, const node& n, kind what, const std::vector<bool>& reduced) {
+void reduce(lowering& l, const node& n, kind what, const std::vector<bool>& reduced,
+            bool last = false) {
   const value_id o = n.outputs[0];
   const dims& in_shape = l.shape(n.inputs[0]);
   row_operation op;
   op.what = what;
   op.reduced = reduced;
+  op.last = last;
   std::int64_t elements = 1;
   for (std::size_t d = 0; d < in_shape.size(); ++d) {
     if (reduced[d]) elements *= in_shape[d];
@@ -128,8 +148,11 @@ void reduce(lowering& l, const node& n, kind what, const std::vector<bool>& redu
 
 const std::map<std::string_view, kind>& reductions() {
   static const std::map<std::string_view, kind> table = {
-      {"ReduceL2", kind::l2},   {"ReduceMax", kind::max}, {"ReduceMean", kind::mean},
-      {"ReduceMin", kind::min}, {"ReduceSum", kind::sum}, {"ReduceSumSquare", kind::sum_square}};
+      {"ReduceL1", kind::l1},          {"ReduceL2", kind::l2},
+      {"ReduceLogSum", kind::log_sum}, {"ReduceLogSumExp", kind::log_sum_exp},
+      {"ReduceMax", kind::max},        {"ReduceMean", kind::mean},
+      {"ReduceMin", kind::min},        {"ReduceProd", kind::product},
+      {"ReduceSum", kind::sum},        {"ReduceSumSquare", kind::sum_square}};
   return table;
 }
 
@@ -149,6 +172,21 @@ void reduce_axes(lowering& l, const node& n) {
   reduce(l, n, reductions().at(n.op_type), reduced);
 }
 
+bool supports_arg(const part& p, const node& n) {
+  return float_in(p, n, 0) && n.outputs.size() == 1 && n.outputs[0] != no_value;
+}
+
+void arg_row(lowering& l, const node& n) {
+  const dims& shape = l.shape(n.inputs[0]);
+  if (shape.empty()) l.unsupported("a scalar");
+  const std::size_t axis = axis_of(n.get_int("axis", 0), shape.size());
+  if (shape[axis] >= std::int64_t{1} << 24) l.unsupported("more than 2^24 elements");
+  std::vector<bool> reduced(shape.size(), false);
+  reduced[axis] = true;
+  reduce(l, n, n.op_type == "ArgMax" ? kind::arg_max : kind::arg_min, reduced,
+         n.get_int("select_last_index", 0) != 0);
+}
+
 void global_pool(lowering& l, const node& n) {
   std::vector<bool> reduced(l.shape(n.inputs[0]).size(), true);
   reduced[0] = reduced[1] = false;
@@ -161,6 +199,9 @@ void add_row_rules(rule_table& table) {
   table["Softmax"] = {one_float, softmax};
   table["LogSoftmax"] = {one_float, softmax};
   table["LayerNormalization"] = {supports_layer_norm, layer_norm};
+  table["RMSNormalization"] = {supports_rms_norm, rms_norm};
+  table["ArgMax"] = {supports_arg, arg_row};
+  table["ArgMin"] = {supports_arg, arg_row};
   table["InstanceNormalization"] = {supports_instance_norm, instance_norm};
   for (const auto& [name, what] : reductions()) table[name] = {one_float, reduce_axes};
   table["GlobalAveragePool"] = {one_float, global_pool};

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -28,6 +29,12 @@ inline void expect_near(const tensor_map& actual, const tensor_map& expected, fl
       const auto a = actual.at(name).data<bool>();
       const auto b = t.data<bool>();
       for (std::size_t i = 0; i < b.size(); ++i) ASSERT_EQ(a[i], b[i]) << name << "[" << i << "]";
+      continue;
+    }
+    if (t.type() == element_type::int64 || t.type() == element_type::int32) {
+      ASSERT_EQ(actual.at(name).bytes().size(), t.bytes().size());
+      EXPECT_TRUE(std::equal(t.bytes().begin(), t.bytes().end(), actual.at(name).bytes().begin()))
+          << name;
       continue;
     }
     const auto a = actual.at(name).data<float>();

@@ -26,8 +26,8 @@ bool is_shape_query(const node& n) {
 
 // What moves no data to speak of is not worth the way to the device.
 bool is_worth_it(const node& n) {
-  static constexpr std::array<std::string_view, 5> heavy = {"Conv", "ConvTranspose", "Gemm",
-                                                            "MatMul", "Attention"};
+  static constexpr std::array<std::string_view, 9> heavy = {
+      "Conv", "ConvTranspose", "Gemm", "MatMul", "Attention", "Einsum", "GRU", "LSTM", "RNN"};
   return std::find(heavy.begin(), heavy.end(), n.op_type) != heavy.end();
 }
 
@@ -175,25 +175,13 @@ void sort_nodes(graph& g) {
 }  // namespace
 
 bool is_shape_operand(const node& n, std::size_t input) {
-  static const std::map<std::string_view, std::size_t> first_operand = {{"ConstantOfShape", 0},
-                                                                        {"Expand", 1},
-                                                                        {"Pad", 1},
-                                                                        {"ReduceL1", 1},
-                                                                        {"ReduceL2", 1},
-                                                                        {"ReduceMax", 1},
-                                                                        {"ReduceMean", 1},
-                                                                        {"ReduceMin", 1},
-                                                                        {"ReduceProd", 1},
-                                                                        {"ReduceSum", 1},
-                                                                        {"Reshape", 1},
-                                                                        {"Resize", 1},
-                                                                        {"Slice", 1},
-                                                                        {"Split", 1},
-                                                                        {"Squeeze", 1},
-                                                                        {"Tile", 1},
-                                                                        {"Unsqueeze", 1},
-                                                                        {"Upsample", 1},
-                                                                        {"ReduceSumSquare", 1}};
+  static const std::map<std::string_view, std::size_t> first_operand = {
+      {"ConstantOfShape", 0}, {"CumSum", 1},    {"Expand", 1},     {"Pad", 1},
+      {"Range", 0},           {"ReduceL1", 1},  {"ReduceL2", 1},   {"ReduceLogSum", 1},
+      {"ReduceLogSumExp", 1}, {"ReduceMax", 1}, {"ReduceMean", 1}, {"ReduceMin", 1},
+      {"ReduceProd", 1},      {"ReduceSum", 1}, {"Reshape", 1},    {"Resize", 1},
+      {"Slice", 1},           {"Split", 1},     {"Squeeze", 1},    {"Tile", 1},
+      {"Trilu", 1},           {"Unsqueeze", 1}, {"Upsample", 1},   {"ReduceSumSquare", 1}};
   const auto found = first_operand.find(n.op_type);
   return found != first_operand.end() && input >= found->second;
 }
@@ -217,6 +205,27 @@ std::vector<bool> find_shape_nodes(const graph& g) {
     }
   }
   return shape;
+}
+
+std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& shape_nodes,
+                                     const std::function<bool(const node&)>& supported) {
+  std::vector<bool> host(g.nodes.size(), false);
+  std::vector<bool> needed(g.values.size(), false);
+  for (std::size_t i = g.nodes.size(); i-- > 0;) {
+    const node& n = g.nodes[i];
+    host[i] = !shape_nodes[i] && std::any_of(n.outputs.begin(), n.outputs.end(), [&](value_id v) {
+      return v != no_value && needed[v];
+    });
+    const bool takes_operands = !host[i] && supported(n);
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      const value_id v = n.inputs[k];
+      if (v == no_value) continue;
+      const element_type t = g.values[v].type;
+      const bool counts = t == element_type::int64 || t == element_type::int32;
+      if ((host[i] && counts) || (takes_operands && is_shape_operand(n, k))) needed[v] = true;
+    }
+  }
+  return host;
 }
 
 partition find_parts(const graph& g, const std::vector<bool>& shape_nodes,
@@ -295,7 +304,11 @@ bool assign_parts(graph& g, pass_context& context) {
     return !n.custom && n.post_ops.empty() && !has_subgraph(n) && !runs_as_operation(n, g) &&
            device->supports(g, n);
   };
-  const partition parts = find_parts(g, shape_nodes, supported, is_worth_it);
+  const std::vector<bool> host = find_operand_nodes(g, shape_nodes, supported);
+  const auto on_device = [&](const node& n) {
+    return !host[static_cast<std::size_t>(&n - g.nodes.data())] && supported(n);
+  };
+  const partition parts = find_parts(g, shape_nodes, on_device, is_worth_it);
   if (parts.count == 0) return false;
   replace_parts(g, shape_nodes, parts);
   return true;

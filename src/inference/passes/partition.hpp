@@ -13,6 +13,11 @@ namespace mizzen::inference::detail {
 // cut nothing in two.
 std::vector<bool> find_shape_nodes(const graph& g);
 
+// Nodes that compute from data what shapes of supported nodes hang on, as the end of a Slice: the
+// host has to know it before a part is made.
+std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& shape_nodes,
+                                     const std::function<bool(const node&)>& supported);
+
 struct partition {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
   std::vector<std::size_t> part;  // by node; none: not the device's

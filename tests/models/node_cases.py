@@ -45,28 +45,38 @@ def numeric(values):
     return all(isinstance(v, (np.ndarray, np.generic)) and v.dtype in known or np.isscalar(v) for v in values)
 
 
-def main():
-    folder = pathlib.Path(sys.argv[1])
-    folder.mkdir(parents=True, exist_ok=True)
+def write_case(target, model, inputs, outputs, rtol, atol):
+    """A folder that read_cases() of tests/inference/model_cases.hpp reads."""
+    target.mkdir(exist_ok=True)
+    graph = model.graph
+    (target / "model.onnx").write_bytes(model.SerializeToString())
+    listing = []
+    for kind, infos, arrays in (("input", graph.input, inputs), ("output", graph.output, outputs)):
+        for k, (info, array) in enumerate(zip(infos, arrays)):
+            array = np.asarray(array, order="C")
+            small, bits = SMALL.get(array.dtype, ("", None))
+            np.save(target / f"{kind}{k}.npy", array.view(bits) if small else array)
+            listing.append(f"0\t{kind}\t{kind}{k}.npy\t{info.name}\t{small}".rstrip("\t"))
+    listing.append(f"0\ttolerance\t{rtol}\t{atol}")
+    (target / "cases.txt").write_text("\n".join(listing) + "\n")
+
+
+def cases():
+    """Name, model, inputs, outputs and tolerances of those that are taken."""
     for case in collect_testcases(None):
         graph = case.model.graph
         if any(node.domain not in ("", "ai.onnx") for node in graph.node) or case.model.functions:
             continue
         inputs, outputs = (list(map(array_of, values)) for values in case.data_sets[0])
-        if not numeric(inputs) or not numeric(outputs):
-            continue
-        target = folder / case.name
-        target.mkdir(exist_ok=True)
-        (target / "model.onnx").write_bytes(case.model.SerializeToString())
-        listing = []
-        for kind, infos, arrays in (("input", graph.input, inputs), ("output", graph.output, outputs)):
-            for k, (info, array) in enumerate(zip(infos, arrays)):
-                array = np.asarray(array, order="C")
-                small, bits = SMALL.get(array.dtype, ("", None))
-                np.save(target / f"{kind}{k}.npy", array.view(bits) if small else array)
-                listing.append(f"0\t{kind}\t{kind}{k}.npy\t{info.name}\t{small}".rstrip("\t"))
-        listing.append(f"0\ttolerance\t{case.rtol}\t{case.atol}")
-        (target / "cases.txt").write_text("\n".join(listing) + "\n")
+        if numeric(inputs) and numeric(outputs):
+            yield case.name, case.model, inputs, outputs, case.rtol, case.atol
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, *case in cases():
+        write_case(folder / name, *case)
     (folder / ".complete").touch()
 
 

@@ -52,6 +52,9 @@ class gpu {
   gpu& operator=(const gpu&) = delete;
   virtual ~gpu() = default;
 
+  // 90: compute capability 9.0.
+  virtual int capability() const noexcept = 0;
+
   // Throws error(resource_exhausted).
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) noexcept = 0;

@@ -7,6 +7,9 @@ std::string_view prelude() {
   return R"(
 struct half_t { unsigned short bits; };
 struct bfloat_t { unsigned short bits; };
+struct byte_t { unsigned char v; __device__ operator int() const { return v; } };
+struct e4m3_t { unsigned char bits; };
+struct e5m2_t { unsigned char bits; };
 template <class T, int N> struct alignas(sizeof(T) * N) pack { T at[N]; };
 
 #ifndef MIZZEN_EMULATED
@@ -30,6 +33,15 @@ __device__ __forceinline__ float to_float(float v) { return v; }
 __device__ __forceinline__ float to_float(half_t v) { return half_to_float(v.bits); }
 __device__ __forceinline__ float to_float(bfloat_t v) { return bits_to_float((unsigned)v.bits << 16); }
 __device__ __forceinline__ float to_float(unsigned char v) { return (float)v; }
+__device__ __forceinline__ float to_float(signed char v) { return (float)v; }
+__device__ __forceinline__ float to_float(byte_t v) { return (float)v.v; }
+__device__ __forceinline__ float to_float(e4m3_t v) {
+  const unsigned m = v.bits & 127u;
+  // The exponents of the two lie 120 apart; the smallest numbers come out right as well.
+  const float a = m == 127u ? bits_to_float(0x7fc00000u) : bits_to_float(m << 20) * 1.329227995784916e36f;
+  return (v.bits & 128u) != 0u ? -a : a;
+}
+__device__ __forceinline__ float to_float(e5m2_t v) { return half_to_float((unsigned short)(v.bits << 8)); }
 __device__ __forceinline__ float to_float(int v) { return (float)v; }
 __device__ __forceinline__ float to_float(long long v) { return (float)v; }
 
@@ -42,6 +54,32 @@ __device__ __forceinline__ void put(bfloat_t* p, float v) {
 __device__ __forceinline__ void put(unsigned char* p, float v) { *p = v != 0.0f; }
 __device__ __forceinline__ void put(int* p, long long v) { *p = (int)v; }
 __device__ __forceinline__ void put(long long* p, long long v) { *p = v; }
+// Towards zero; what does not fit becomes the nearest that does, and NaN 0.
+__device__ __forceinline__ void put(signed char* p, float v) {
+  *p = (signed char)(v != v ? 0 : (int)fminf(fmaxf(v, -128.0f), 127.0f));
+}
+__device__ __forceinline__ void put(byte_t* p, float v) {
+  p->v = (unsigned char)(v != v ? 0 : (int)fminf(fmaxf(v, 0.0f), 255.0f));
+}
+// To nearest, ties to even; what is too large becomes the largest.
+__device__ __forceinline__ void put(e4m3_t* p, float v) {
+  const unsigned b = float_to_bits(v), a = b & 0x7fffffffu;
+  unsigned r;
+  if (a > 0x7f800000u) r = 127u;
+  else if (a >= 0x43e00000u) r = 126u;
+  else if (a >= 0x3c800000u) r = ((a + 0x7ffffu + ((a >> 20) & 1u)) >> 20) - 960u;
+  else r = (unsigned)(int)rintf(bits_to_float(a) * 512.0f);
+  p->bits = (unsigned char)(r | ((b >> 24) & 128u));
+}
+__device__ __forceinline__ void put(e5m2_t* p, float v) {
+  const unsigned b = float_to_bits(v), a = b & 0x7fffffffu;
+  unsigned r;
+  if (a > 0x7f800000u) r = 127u;
+  else if (a >= 0x47600000u) r = 123u;
+  else if (a >= 0x38800000u) r = ((a + 0xfffffu + ((a >> 21) & 1u)) >> 21) - 448u;
+  else r = (unsigned)(int)rintf(bits_to_float(a) * 65536.0f);
+  p->bits = (unsigned char)(r | ((b >> 24) & 128u));
+}
 
 template <class T, class I> __device__ __forceinline__ float read(const T* p, I i) { return to_float(p[i]); }
 template <class T, class I> __device__ __forceinline__ long long whole(const T* p, I i) { return (long long)p[i]; }
@@ -60,6 +98,23 @@ __device__ __forceinline__ long long modulo(long long a, long long b) {
   if (b == 0 || b == -1) return 0;
   const long long rest = a % b;
   return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
+// As a narrower type has it.
+template <class T> __device__ __forceinline__ float rounded_to(float v) {
+  T narrow;
+  put(&narrow, v);
+  return to_float(narrow);
+}
+// To whole numbers in [low, high], ties to even; NaN becomes the least.
+__device__ __forceinline__ float quantised(float v, float zero, float low, float high) {
+  return fminf(fmaxf(rintf(v) + zero, low), high);
+}
+
+// Source: ONNX DynamicQuantizeLinear-11.
+__device__ __forceinline__ float dynamic_scale(float low, float high) {
+  const float range = fmaxf(high, 0.0f) - fminf(low, 0.0f);
+  return (range == 0.0f ? 1.0f : range) / 255.0f;
 }
 
 // NaN goes through, as in ONNX.

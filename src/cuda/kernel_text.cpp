@@ -36,6 +36,13 @@ expression_ptr load(view from) {
   return e;
 }
 
+expression_ptr load_integer(view from) {
+  auto e = std::make_shared<expression>();
+  e->integer = true;
+  e->from = std::move(from);
+  return e;
+}
+
 expression_ptr call(std::string body, std::vector<std::size_t> arguments, bool integer) {
   auto e = std::make_shared<expression>();
   e->integer = integer;

@@ -46,6 +46,9 @@ expression_ptr call(std::string body, std::vector<std::size_t> arguments, bool i
 expression_ptr operation(std::string text, std::vector<expression_ptr> operands,
                          bool integer = false);
 
+// The elements as integers, of bytes as well, which are floats elsewhere.
+expression_ptr load_integer(view from);
+
 // A number as text that is exactly that number.
 std::string float_text(float v);
 std::string integer_text(std::int64_t v);

@@ -15,6 +15,14 @@ std::string_view type_text(element_type type) {
       return "bfloat_t";
     case element_type::boolean:
       return "unsigned char";
+    case element_type::int8:
+      return "signed char";
+    case element_type::uint8:
+      return "byte_t";
+    case element_type::float8_e4m3fn:
+      return "e4m3_t";
+    case element_type::float8_e5m2:
+      return "e5m2_t";
     case element_type::int32:
       return "int";
     case element_type::int64:

@@ -19,6 +19,7 @@ const rule_table& rules() {
     add_data_rules(t);
     add_index_rules(t);
     add_product_rules(t);
+    add_quantised_rules(t);
     add_row_rules(t);
     add_window_rules(t);
     return t;
@@ -142,16 +143,42 @@ bool can_lower(const part& p, const node& n) {
   return rule != nullptr && rule->supports(p, n);
 }
 
-lowered lower(const part& p, arithmetic math) { return lowering(p, math).run(); }
+lowered lower(const part& p, arithmetic math, const target& on) {
+  return lowering(p, math, on).run();
+}
 
-lowering::lowering(const part& p, arithmetic math)
-    : p_(p), math_(math), forms_(p.values.size()), uses_(p.values.size(), 0) {
+lowering::lowering(const part& p, arithmetic math, const target& on)
+    : p_(p),
+      math_(math),
+      on_(on),
+      forms_(p.values.size()),
+      uses_(p.values.size(), 0),
+      producers_(p.values.size(), nullptr),
+      of_bytes_(p.values.size(), false) {
   for (const node& n : p.nodes) {
     for (const value_id v : n.inputs) {
       if (v != no_value) ++uses_[v];
     }
+    for (const value_id v : n.outputs) {
+      if (v != no_value) producers_[v] = &n;
+    }
   }
   for (const value_id v : p.outputs) ++uses_[v];
+  find_bytes();
+}
+
+void lowering::find_bytes() {
+  for (std::size_t v = 0; v < of_bytes_.size(); ++v) {
+    const element_type t = p_.values[v].type;
+    of_bytes_[v] =
+        producers_[v] != nullptr && (t == element_type::int8 || t == element_type::uint8);
+  }
+  for (const node& n : p_.nodes) {
+    for (std::size_t i = 0; i < n.inputs.size(); ++i) {
+      if (n.has_input(i) && !(i == 0 && takes_bytes(n))) of_bytes_[n.inputs[i]] = false;
+    }
+  }
+  for (const value_id v : p_.outputs) of_bytes_[v] = false;
 }
 
 void lowering::unsupported(std::string_view what) const {
@@ -250,6 +277,30 @@ view lowering::in_memory(value_id v) {
   const view out{at->second, known.type, 0, *known.shape, dense_strides(*known.shape)};
   forms_[v] = out;
   return out;
+}
+
+lowering::bytes lowering::in_bytes(value_id v, const std::vector<std::size_t>& order) {
+  if (const auto known = bytes_.find(v); known != bytes_.end()) return known->second;
+  bytes made;
+  const auto* e = std::get_if<expression_ptr>(&forms_[v]);
+  if (e != nullptr && of_bytes_[v]) {
+    const expression_ptr kept = *e;
+    made.moved = type(v) == element_type::uint8 ? 128 : 0;
+    std::vector<std::size_t> lie = order;
+    if (const view* like = leading_view(*kept, shape(v)); lie.empty() && like != nullptr) {
+      lie = physical_order(*like);
+    }
+    made.where = allocate(shape(v), element_type::int8, lie);
+    if (count_of(shape(v)) != 0) {
+      add(map_kernel(made.moved == 0 ? kept : operation("$0 - 128.0f", {kept}), made.where,
+                     buffers()));
+    }
+    // Not in forms_: nobody reads it there any more but by in_bytes().
+    bytes_[v] = made;
+    return made;
+  }
+  made.where = in_memory(v);
+  return made;
 }
 
 view lowering::in_memory_as(value_id v, element_type wanted,

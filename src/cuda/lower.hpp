@@ -18,6 +18,12 @@ namespace mizzen::cuda {
 
 enum class arithmetic : std::uint8_t { float32 = 0, tf32 = 1, float16 = 2 };
 
+// What the GPU at hand can do.
+struct target {
+  int capability = 75;  // 90: 9.0
+  bool has_float8() const noexcept { return capability >= 89; }
+};
+
 // An input of integers whose elements must lie in [low, high]: looked at before a run.
 struct index_check {
   std::size_t input = 0;
@@ -31,7 +37,7 @@ struct lowered {
 };
 
 // Throws error(unimplemented) naming the node.
-lowered lower(const part& p, arithmetic math);
+lowered lower(const part& p, arithmetic math, const target& on);
 
 // Whether lower() takes the node in any graph with these types, whatever dimensions are not known.
 bool can_lower(const part& p, const node& n);
@@ -43,7 +49,7 @@ bool can_lower(const part& p, const node& n);
 // exactly one node uses the value.
 class lowering {
  public:
-  lowering(const part& p, arithmetic math);
+  lowering(const part& p, arithmetic math, const target& on);
   lowered run();
 
   const part& from() const noexcept { return p_; }
@@ -54,6 +60,11 @@ class lowering {
     return t == element_type::float32 && math_ == arithmetic::float16 ? element_type::float16 : t;
   }
   bool tf32() const noexcept { return math_ == arithmetic::tf32; }
+  const target& on() const noexcept { return on_; }
+  // How many nodes and outputs of the part use a value.
+  std::size_t uses(value_id v) const { return uses_[v]; }
+  // The node that makes it; null: none in the part.
+  const node* producer(value_id v) const { return producers_[v]; }
   const std::vector<buffer>& buffers() const noexcept { return out_.plan.buffers; }
 
   // The value in memory, in whatever layout.
@@ -61,6 +72,16 @@ class lowering {
   // Of a type, and for which fits() is true; else a copy in this order of dimensions.
   view in_memory_as(value_id v, element_type type, const std::function<bool(const view&)>& fits,
                     const std::vector<std::size_t>& order = {});
+  // A value of bytes: the elements of the view and this number. What only operators on bytes use
+  // (see is_of_bytes()) lies moved by -128 if it is uint8: products take int8 alone. The order is
+  // for a value that is not in memory yet.
+  struct bytes {
+    view where;
+    int moved = 0;
+  };
+  bytes in_bytes(value_id v, const std::vector<std::size_t>& order = {});
+  bool is_of_bytes(value_id v) const { return of_bytes_[v]; }
+
   // The value as part of an expression of the shape, broadcast as in ONNX: its own expression where
   // it has one for just this use, else what loads it.
   expression_ptr read(value_id v, const dims& shape);
@@ -68,6 +89,9 @@ class lowering {
   void set(value_id v, view where) { forms_[v] = std::move(where); }
   // Kept back, or computed at once where several want it.
   void set(value_id v, expression_ptr e);
+  // Computed by each of its users anew: for what costs no more than to load it.
+  void set_each_time(value_id v, expression_ptr e) { forms_[v] = std::move(e); }
+  bool is_pending(value_id v) const { return std::holds_alternative<expression_ptr>(forms_[v]); }
   void set(value_id v, gemm_step g) { forms_[v] = std::move(g); }
   void set(value_id v, conv_step c) { forms_[v] = std::move(c); }
 
@@ -95,11 +119,17 @@ class lowering {
   void split_setup();
   void find_inputs_read();
 
+  void find_bytes();
+
   const part& p_;
   arithmetic math_;
+  target on_;
   lowered out_;
   std::vector<form> forms_;
   std::vector<std::size_t> uses_;                 // by value; outputs count as well
+  std::vector<const node*> producers_;            // by value
+  std::vector<bool> of_bytes_;                    // by value
+  std::map<value_id, bytes> bytes_;               // of those, where they are in memory
   std::map<const void*, std::size_t> constants_;  // buffers
   const node* current_ = nullptr;
 };
@@ -115,10 +145,14 @@ void add_integer_rules(rule_table& table);
 void add_data_rules(rule_table& table);
 void add_index_rules(rule_table& table);
 void add_product_rules(rule_table& table);
+void add_quantised_rules(rule_table& table);
 void add_row_rules(rule_table& table);
 void add_window_rules(rule_table& table);
 
 // For the operators.
+
+// Whether its first input is bytes that may lie as lowering::in_bytes() says.
+bool takes_bytes(const node& n) noexcept;
 
 bool is_float(element_type t) noexcept;
 // Whether an element-wise operator computes integers here; then this does it.

@@ -1,5 +1,5 @@
 // Operators that compute each element of their output from the same elements of their inputs.
-#include "cuda/lower.hpp"
+#include "cuda/lower_bytes.hpp"
 
 #include <algorithm>
 #include <array>
@@ -217,9 +217,15 @@ bool is_number(element_type t) noexcept {
 }
 
 bool supports_cast(const part& p, const node& n) {
-  return !n.inputs.empty() && n.has_input(0) && is_number(p.values[n.inputs[0]].type) &&
-         n.outputs.size() == 1 && n.outputs[0] != no_value &&
-         is_number(p.values[n.outputs[0]].type);
+  if (n.inputs.empty() || !n.has_input(0) || n.outputs.size() != 1) return false;
+  if (n.outputs[0] == no_value) return false;
+  const element_type from = p.values[n.inputs[0]].type;
+  const element_type to = p.values[n.outputs[0]].type;
+  // Between integers bits are cut off, which floats do not.
+  if (is_byte(to) || is_float8(to)) {
+    return (is_float(from) || is_float8(from)) && n.get_int("saturate", 1) != 0;
+  }
+  return (is_number(from) || is_byte(from) || is_float8(from)) && is_number(to);
 }
 
 void cast(lowering& l, const node& n) {
@@ -238,7 +244,8 @@ void cast(lowering& l, const node& n) {
   }
   // Rounds where the model does, unless everything is half-width anyway.
   const bool rounds =
-      to != element_type::float32 && l.storage(element_type::float32) == element_type::float32;
+      is_byte(to) || is_float8(to) ||
+      (to != element_type::float32 && l.storage(element_type::float32) == element_type::float32);
   const expression_ptr e = from->integer ? operation("(float)$0", {from}) : from;
   if (!rounds) return l.set(n.outputs[0], e);
   const view made = l.allocate(shape, to);

@@ -127,6 +127,8 @@ class nvidia_gpu final : public gpu {
            compiler_.version() + " cublas " + blas_.version() + " cudnn " + dnn_.version();
   }
 
+  int capability() const noexcept override { return capability_; }
+
   void* allocate(std::size_t bytes) override {
     const current here(context_);
     CUdeviceptr at = 0;

@@ -94,6 +94,10 @@ bool is_integer(element_type type) noexcept {
 std::size_t size_of(element_type type) noexcept {
   switch (type) {
     case element_type::boolean:
+    case element_type::int8:
+    case element_type::uint8:
+    case element_type::float8_e4m3fn:
+    case element_type::float8_e5m2:
       return 1;
     case element_type::float16:
     case element_type::bfloat16:

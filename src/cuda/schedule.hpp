@@ -61,7 +61,9 @@ struct kernel_step {
 
 enum class activation : std::uint8_t { none, relu, gelu_tanh };
 
-// out[b] = activation(a[b] · b[b] + bias), each of [batch, rows, columns] by strides.
+// out[b] = activation(a[b] · b[b] + bias), each of [batch, rows, columns] by strides. Factors of
+// int8 give int32, those of float8 give float32; both without bias and activation, with the columns
+// of b contiguous, the rows of a as well.
 struct gemm_step {
   struct matrix {
     std::size_t buffer = 0;
@@ -71,6 +73,7 @@ struct gemm_step {
     bool transposed = false;  // columns are contiguous
   };
   element_type type = element_type::undefined;
+  element_type a_type = element_type::undefined, b_type = element_type::undefined;  // as type
   std::int64_t batch = 1, m = 0, n = 0, k = 0;
   matrix a, b, out;
   bool has_bias = false;  // one for each column
@@ -78,6 +81,13 @@ struct gemm_step {
   std::int64_t bias_offset = 0;
   activation act = activation::none;
   bool tf32 = false;
+
+  element_type type_of_a() const noexcept {
+    return a_type != element_type::undefined ? a_type : type;
+  }
+  element_type type_of_b() const noexcept {
+    return b_type != element_type::undefined ? b_type : type;
+  }
 };
 
 // out = activation(conv(x, w) + bias + residual), channels last. Source: ONNX Conv.

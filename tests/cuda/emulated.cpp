@@ -90,7 +90,25 @@ std::uint16_t to_half(float f) {
   return static_cast<std::uint16_t>(sign | (static_cast<std::uint32_t>(unit + 24) * 1024U + steps));
 }
 
+// Sign, exponent, mantissa, as float8's types have them.
+float from_float8(std::uint8_t bits, int mantissa_bits, int bias, bool has_infinity) {
+  const int mantissa = bits & ((1 << mantissa_bits) - 1);
+  const int most = (1 << (7 - mantissa_bits)) - 1;
+  const int exponent = bits >> mantissa_bits & most;
+  const float sign = (bits & 128) != 0 ? -1.0F : 1.0F;
+  if (has_infinity ? exponent == most : (bits & 127) == 127) {
+    return has_infinity && mantissa == 0 ? sign * INFINITY : NAN;
+  }
+  const int implied = exponent == 0 ? 0 : 1 << mantissa_bits;
+  return sign * std::ldexp(static_cast<float>(mantissa + implied),
+                           std::max(exponent, 1) - bias - mantissa_bits);
+}
+
 float get(const void* memory, element_type type, std::int64_t i) {
+  if (type == element_type::float8_e4m3fn)
+    return from_float8(static_cast<const std::uint8_t*>(memory)[i], 3, 7, false);
+  if (type == element_type::float8_e5m2)
+    return from_float8(static_cast<const std::uint8_t*>(memory)[i], 2, 15, true);
   if (type == element_type::float32) return static_cast<const float*>(memory)[i];
   if (type == element_type::float16) return from_half(static_cast<const std::uint16_t*>(memory)[i]);
   throw error(errc::unimplemented, "emulated gpu", "a product of this type");
@@ -112,7 +130,20 @@ float act(activation a, float v) {
   return v;
 }
 
+// What cuBLASLt wants of factors of bytes.
+void check_bytes(const gemm_step& g) {
+  const std::int64_t unit = g.type_of_a() == element_type::int8 ? 4 : 16;
+  const bool fits = !g.a.transposed && g.b.transposed && !g.out.transposed && g.n % unit == 0 &&
+                    g.k % unit == 0 && g.a.lead % unit == 0 && g.b.lead % unit == 0 &&
+                    g.out.lead % unit == 0 && g.a.offset % unit == 0 && g.b.offset % unit == 0 &&
+                    g.a.batch_stride % unit == 0 && g.b.batch_stride % unit == 0 && !g.has_bias &&
+                    g.act == activation::none;
+  if (!fits) throw error(errc::internal, "emulated gpu", "a product of bytes that lies wrong");
+}
+
 void multiply(const gemm_step& g, std::span<void* const> memory) {
+  const bool whole = g.type_of_a() == element_type::int8;
+  if (size_of(g.type_of_a()) == 1) check_bytes(g);
   const auto at = [](const gemm_step::matrix& m, std::int64_t b, std::int64_t row,
                      std::int64_t column) {
     return m.offset + b * m.batch_stride +
@@ -121,10 +152,18 @@ void multiply(const gemm_step& g, std::span<void* const> memory) {
   for (std::int64_t b = 0; b < g.batch; ++b) {
     for (std::int64_t i = 0; i < g.m; ++i) {
       for (std::int64_t j = 0; j < g.n; ++j) {
+        if (whole) {
+          const auto* x = static_cast<const std::int8_t*>(memory[g.a.buffer]);
+          const auto* y = static_cast<const std::int8_t*>(memory[g.b.buffer]);
+          std::int32_t sum = 0;
+          for (std::int64_t k = 0; k < g.k; ++k) sum += x[at(g.a, b, i, k)] * y[at(g.b, b, k, j)];
+          static_cast<std::int32_t*>(memory[g.out.buffer])[at(g.out, b, i, j)] = sum;
+          continue;
+        }
         float s = 0;
         for (std::int64_t k = 0; k < g.k; ++k) {
-          s += get(memory[g.a.buffer], g.type, at(g.a, b, i, k)) *
-               get(memory[g.b.buffer], g.type, at(g.b, b, k, j));
+          s += get(memory[g.a.buffer], g.type_of_a(), at(g.a, b, i, k)) *
+               get(memory[g.b.buffer], g.type_of_b(), at(g.b, b, k, j));
         }
         if (g.has_bias) s += get(memory[g.bias_buffer], g.type, g.bias_offset + j);
         put(memory[g.out.buffer], g.type, at(g.out, b, i, j), act(g.act, s));
@@ -373,6 +412,11 @@ class emulated_queue final : public queue {
 
 class emulated_gpu final : public gpu {
  public:
+  // That of a recent GPU, unless a test says otherwise.
+  int capability() const noexcept override {
+    const char* given = std::getenv("MIZZEN_EMULATED_CAPABILITY");
+    return given != nullptr ? std::atoi(given) : 90;
+  }
   // Filled with NaN: what is read before it is written shows.
   void* allocate(std::size_t bytes) override {
     void* at = std::aligned_alloc(256, (bytes + 255) / 256 * 256);

@@ -71,6 +71,7 @@ class part_kernel final : public kernel {
     const logger silent;
     loading_limits limits;
     pass_context context{host_, silent, std::numeric_limits<std::size_t>::max() / 4, {}, limits};
+    context.leave_dequantised = true;
     while (fold_constants(g, context)) infer_graph(g);
     remove_identities(g, context);
     remove_dead_code(g, context);

@@ -14,6 +14,13 @@ namespace {
 // stops at outputs much larger than what they are made from.
 constexpr std::size_t always_folded_bytes = std::size_t{1} << 20;
 
+// Whether it turns quantised weights into floats and had better not yet.
+bool is_left(const graph& g, const node& n, const pass_context& context) {
+  if (n.op_type != "DequantizeLinear") return false;
+  return !context.fold_dequantised ||
+         (context.leave_dequantised && context.host.parts()->supports(g, n));
+}
+
 bool is_shape_query(const graph& g, const node& n) {
   return n.domain.empty() && (n.op_type == "Shape" || n.op_type == "Size") &&
          is_concrete(g.values[n.inputs[0]].shape);
@@ -111,7 +118,7 @@ bool fold_constants(graph& g, pass_context& context) {
     context.limits.check();
     if (context.limits.folding == std::chrono::nanoseconds(0)) break;
     const folding_time time(context.limits);
-    if (!context.fold_dequantised && n.op_type == "DequantizeLinear") continue;
+    if (is_left(g, n, context)) continue;
     if (runs_as_operation(n, g)) {
       dead[i] = all_constant && may_fold(n, g) && fold_operation(g, n, context, time);
       if (dead[i]) users.folded(g, n);

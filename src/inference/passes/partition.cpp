@@ -24,10 +24,18 @@ bool is_shape_query(const node& n) {
   return n.domain.empty() && (n.op_type == "Shape" || n.op_type == "Size");
 }
 
+bool is_dequantised_constant(const graph& g, const node& n, const part_compiler& device) {
+  return n.op_type == "DequantizeLinear" && n.domain.empty() && !n.custom &&
+         std::all_of(n.inputs.begin(), n.inputs.end(),
+                     [&](value_id v) { return v == no_value || g.values[v].constant; }) &&
+         device.supports(g, n);
+}
+
 // What moves no data to speak of is not worth the way to the device.
 bool is_worth_it(const node& n) {
-  static constexpr std::array<std::string_view, 9> heavy = {
-      "Conv", "ConvTranspose", "Gemm", "MatMul", "Attention", "Einsum", "GRU", "LSTM", "RNN"};
+  static constexpr std::array<std::string_view, 11> heavy = {
+      "Attention", "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU",
+      "Gemm",      "LSTM", "MatMul",      "MatMulInteger", "RNN"};
   return std::find(heavy.begin(), heavy.end(), n.op_type) != heavy.end();
 }
 
@@ -299,7 +307,11 @@ void replace_parts(graph& g, const std::vector<bool>& shape_nodes, const partiti
 bool assign_parts(graph& g, pass_context& context) {
   const part_compiler* const device = context.host.parts();
   if (device == nullptr) return false;
-  const std::vector<bool> shape_nodes = find_shape_nodes(g);
+  std::vector<bool> shape_nodes = find_shape_nodes(g);
+  for (std::size_t i = 0; i < g.nodes.size(); ++i) {
+    // Quantised weights go with who uses them as well.
+    shape_nodes[i] = shape_nodes[i] || is_dequantised_constant(g, g.nodes[i], *device);
+  }
   const auto supported = [&](const node& n) {
     return !n.custom && n.post_ops.empty() && !has_subgraph(n) && !runs_as_operation(n, g) &&
            device->supports(g, n);

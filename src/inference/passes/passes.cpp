@@ -73,9 +73,11 @@ void run_passes(graph& g, pass_context& context) {
   // A device of parts gets the operators as they are, once the patterns are found in them: it fuses
   // and lays out its parts itself. The passes below are for what is left to the host.
   if (context.host.parts() != nullptr) {
-    constexpr pass prepare[] = {{"recognise_patterns", recognise_patterns},
+    constexpr pass prepare[] = {{"expand_quantised", expand_quantised},
+                                {"recognise_patterns", recognise_patterns},
                                 {"recognise_lookups", recognise_lookups},
                                 {"fold_into_conv", fold_into_conv}};
+    context.leave_dequantised = true;
     for (int round = 0; round < 4; ++round) {
       bool changed = false;
       for (const pass& p : clean_up) changed = run(p) || changed;
@@ -83,6 +85,7 @@ void run_passes(graph& g, pass_context& context) {
       if (!changed) break;
     }
     run({"assign_parts", assign_parts});
+    context.leave_dequantised = false;
   }
   // Quantised weights are looked at as such before they become floats.
   context.fold_dequantised = false;

@@ -24,6 +24,8 @@ struct pass_context {
   std::string prefix = {};                         // of the names it is shown under
   element_type precision = element_type::float32;  // see session_options::inference_precision
   bool fold_dequantised = true;  // whether DequantizeLinear is computed when its input is constant
+  // … but for those that the device takes itself: its parts keep weights as they are.
+  bool leave_dequantised = false;
 
   void show(std::string_view pass, const graph& g) const {
     if (on_graph) on_graph(prefix + std::string(pass), to_text(g));

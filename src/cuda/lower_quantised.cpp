@@ -1,0 +1,212 @@
+// Numbers of 8 bits: to them, from them, and the ways they are chosen.
+#include "cuda/lower_bytes.hpp"
+
+#include <array>
+#include <cmath>
+#include <string>
+
+namespace mizzen::cuda {
+
+namespace {
+
+// In what quotients are rounded: it decides ties.
+element_type precision_of(const part& p, const node& n) {
+  const auto wanted = static_cast<element_type>(n.get_int("precision", 0));
+  return wanted != element_type::undefined ? wanted : p.values[n.inputs[0]].type;
+}
+
+bool is_eight_bits(element_type t) noexcept { return is_byte(t) || is_float8(t); }
+
+// Scales: floats. Zero points: of the type that is quantised to.
+bool supports_steps(const part& p, const node& n, element_type narrow) {
+  return float_in(p, n, 1) && n.get_int("block_size", 0) == 0 &&
+         (!n.has_input(2) || p.values[n.inputs[2]].type == narrow);
+}
+
+bool supports_quantise(const part& p, const node& n) {
+  if (n.outputs.size() != 1 || n.outputs[0] == no_value || !float_in(p, n, 0)) return false;
+  const element_type to = p.values[n.outputs[0]].type;
+  return is_eight_bits(to) && supports_steps(p, n, to) && is_float(precision_of(p, n)) &&
+         (!is_float8(to) || n.get_int("saturate", 1) != 0);
+}
+
+bool supports_dequantise(const part& p, const node& n) {
+  if (!n.has_input(0) || !float_out(p, n)) return false;
+  const element_type from = p.values[n.inputs[0]].type;
+  return (is_eight_bits(from) || from == element_type::int32) && supports_steps(p, n, from);
+}
+
+std::string_view name_of(element_type t) {
+  switch (t) {
+    case element_type::float16:
+      return "half_t";
+    case element_type::bfloat16:
+      return "bfloat_t";
+    case element_type::float8_e4m3fn:
+      return "e4m3_t";
+    default:
+      return "e5m2_t";
+  }
+}
+
+std::string rounded(element_type to, const std::string& text) {
+  return "rounded_to<" + std::string(name_of(to)) + ">(" + text + ")";
+}
+
+expression_ptr quantised(const std::string& quotient, element_type to,
+                         std::vector<expression_ptr> in) {
+  if (is_float8(to)) return operation(rounded(to, quotient), std::move(in));
+  const char* range = to == element_type::int8 ? ", -128.0f, 127.0f)" : ", 0.0f, 255.0f)";
+  return operation("quantised(" + quotient + ", $2" + range, std::move(in));
+}
+
+void quantise(lowering& l, const node& n) {
+  const value_id o = n.outputs[0];
+  const dims& shape = l.shape(o);
+  const element_type to = l.type(o);
+  const element_type precision = precision_of(l.from(), n);
+  const std::int64_t axis = n.get_int("axis", 1);
+  std::vector<expression_ptr> in = {l.read(n.inputs[0], shape),
+                                    read_steps(l, n.inputs[1], shape, axis)};
+  in.push_back(n.has_input(2) ? read_steps(l, n.inputs[2], shape, axis) : operation("0.0f", {}));
+  // A sum with the zero point, which floats of 8 bits have as well: -0 becomes 0.
+  std::string quotient = is_float8(to) ? "$0 / $1 + 0.0f" : "$0 / $1";
+  if (precision != element_type::float32) quotient = rounded(precision, quotient);
+  const expression_ptr e = quantised(quotient, to, in);
+  if (l.is_of_bytes(o) && e->loads() <= 6) return l.set_each_time(o, e);
+  l.set(o, e);
+}
+
+void dequantise(lowering& l, const node& n) {
+  const value_id x = n.inputs[0];
+  const value_id o = n.outputs[0];
+  const dims& shape = l.shape(o);
+  const std::int64_t axis = n.get_int("axis", 1);
+  expression_ptr e;
+  std::string zero;
+  if (l.is_pending(x) && l.uses(x) == 1 && l.uses(o) == 1) {
+    e = l.read(x, shape);
+  } else {
+    const lowering::bytes b = l.in_bytes(x);
+    e = load(b.where);
+    if (b.moved != 0) e = operation("($0 + " + float_text(static_cast<float>(b.moved)) + ")", {e});
+  }
+  const expression_ptr scale = read_steps(l, n.inputs[1], shape, axis);
+  if (n.has_input(2) && !is_zero(l.from(), n.inputs[2])) {
+    e = operation("($0 - $1) * $2", {e, read_steps(l, n.inputs[2], shape, axis), scale});
+  } else {
+    e = operation("$0 * $1", {e, scale});
+  }
+  // Bytes are loaded faster than the floats that they become.
+  l.from().values[x].constant == nullptr ? l.set_each_time(o, e) : l.set(o, e);
+}
+
+bool supports_dynamic(const part& p, const node& n) {
+  return float_in(p, n, 0) && !n.outputs.empty();
+}
+
+// Source: ONNX DynamicQuantizeLinear-11. The scale and the zero point are floats here.
+void dynamic_quantise(lowering& l, const node& n) {
+  const dims& shape = l.shape(n.inputs[0]);
+  // Read three times: in memory, whatever it is made from.
+  const view x = l.in_memory(n.inputs[0]);
+  const auto reduce = [&](row_operation::kind kind, const view& to) {
+    row_operation least;
+    least.what = kind;
+    least.reduced.assign(shape.size(), true);
+    view out = to;
+    out.shape = shape;
+    out.strides.assign(shape.size(), 0);
+    l.add(row_kernel(least, shape, load(x), out, l.buffers()));
+  };
+  const view low = l.allocate({}, element_type::float32);
+  const view high = l.allocate({}, element_type::float32);
+  if (count_of(shape) == 0) l.unsupported("an input of no elements");
+  reduce(row_operation::kind::min, low);
+  reduce(row_operation::kind::max, high);
+  const view scale = l.allocate({}, element_type::float32);
+  const view zero = l.allocate({}, element_type::float32);
+  l.add(
+      map_kernel(operation("dynamic_scale($0, $1)", {load(low), load(high)}), scale, l.buffers()));
+  l.add(map_kernel(operation("quantised(smaller(larger(-smaller($0, 0.0f) / $1, 0.0f), 255.0f), "
+                             "0.0f, 0.0f, 255.0f)",
+                             {load(low), load(scale)}),
+                   zero, l.buffers()));
+  if (n.outputs.size() > 1 && n.outputs[1] != no_value) l.set(n.outputs[1], scale);
+  if (n.outputs.size() > 2 && n.outputs[2] != no_value) l.set(n.outputs[2], zero);
+  if (n.outputs[0] == no_value) return;
+  const auto each = [&](const view& v) { return load(broadcast(v, shape)); };
+  const expression_ptr e =
+      quantised("$0 / $1", element_type::uint8, {load(x), each(scale), each(zero)});
+  if (l.is_of_bytes(n.outputs[0])) return l.set_each_time(n.outputs[0], e);
+  l.set(n.outputs[0], e);
+}
+
+}  // namespace
+
+bool is_byte(element_type t) noexcept {
+  return t == element_type::int8 || t == element_type::uint8;
+}
+
+bool is_float8(element_type t) noexcept {
+  return t == element_type::float8_e4m3fn || t == element_type::float8_e5m2;
+}
+
+bool takes_bytes(const node& n) noexcept {
+  static constexpr std::array<std::string_view, 3> names = {"DequantizeLinear", "MatMulInteger",
+                                                            "ConvInteger"};
+  return n.domain.empty() && std::find(names.begin(), names.end(), n.op_type) != names.end();
+}
+
+bool is_zero(const part& p, value_id v) {
+  const value& known = p.values[v];
+  if (known.constant == nullptr) return false;
+  const auto bytes = static_cast<std::size_t>(count_of(*known.shape)) * size_of(known.type);
+  const auto* const at = static_cast<const unsigned char*>(known.constant);
+  return std::all_of(at, at + bytes, [](unsigned char b) { return b == 0; });
+}
+
+std::optional<float> number_of(const part& p, value_id v) {
+  const value& known = p.values[v];
+  if (known.constant == nullptr || count_of(*known.shape) != 1) return std::nullopt;
+  switch (known.type) {
+    case element_type::int8:
+      return static_cast<float>(*static_cast<const std::int8_t*>(known.constant));
+    case element_type::uint8:
+      return static_cast<float>(*static_cast<const std::uint8_t*>(known.constant));
+    default:
+      return p.scalar(v);
+  }
+}
+
+view steps_of(lowering& l, value_id v, const dims& shape, std::int64_t axis) {
+  const view have = l.in_memory(v);
+  if (count_of(have.shape) == 1) {
+    view one = have;
+    one.shape = {};
+    one.strides = {};
+    return broadcast(one, shape);
+  }
+  const std::size_t at = axis_of(axis, shape.size());
+  if (have.shape.size() != 1 || at >= shape.size() || have.shape[0] != shape[at]) {
+    l.unsupported("scales or zero points that are not one for each index of the axis");
+  }
+  view each = have;
+  each.shape = shape;
+  each.strides.assign(shape.size(), 0);
+  each.strides[at] = have.strides[0];
+  return each;
+}
+
+expression_ptr read_steps(lowering& l, value_id v, const dims& shape, std::int64_t axis) {
+  if (const auto one = number_of(l.from(), v)) return operation(float_text(*one), {});
+  return load(steps_of(l, v, shape, axis));
+}
+
+void add_quantised_rules(rule_table& table) {
+  table["QuantizeLinear"] = {supports_quantise, quantise};
+  table["DequantizeLinear"] = {supports_dequantise, dequantise};
+  table["DynamicQuantizeLinear"] = {supports_dynamic, dynamic_quantise};
+}
+
+}  // namespace mizzen::cuda

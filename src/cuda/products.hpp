@@ -53,6 +53,8 @@ class blas {
   cublasLtHandle_t handle_ = nullptr;
 };
 
+struct dnn_problem;  // see dnn_graph.hpp
+
 class dnn {
  public:
   // Throws error(unavailable) where cuDNN is absent or older than least_cudnn.
@@ -64,6 +66,7 @@ class dnn {
   std::string version() const;
 
   class plan;
+  // Throws error(unimplemented) where it has no engine.
   std::shared_ptr<const plan> prepare(const prepare_context& c, const conv_step& s) const;
   static std::size_t workspace_bytes(const plan& p);
 
@@ -85,6 +88,12 @@ class dnn {
   struct functions;
 
  private:
+  std::shared_ptr<const plan> prepare(const prepare_context& c, dnn_problem what) const;
+  std::shared_ptr<const plan> kept(const handle& own, const std::string& text,
+                                   const dnn_problem& what) const;
+  std::shared_ptr<const plan> fastest(const prepare_context& c, const handle& own,
+                                      dnn_problem& what) const;
+
   std::unique_ptr<const functions> f_;
 };
 

@@ -138,6 +138,8 @@ bool is_channels_last(const view& v) {
   return true;
 }
 
+bool is_picture(const view& v) { return is_channels_last(v) && is_aligned(v); }
+
 bool can_lower(const part& p, const node& n) {
   const lowering_rule* rule = rule_of(n);
   return rule != nullptr && rule->supports(p, n);

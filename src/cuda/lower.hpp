@@ -174,5 +174,7 @@ std::size_t axis_of(std::int64_t axis, std::size_t rank);
 // Dimensions of pictures in the order in which channels lie last: N, spatial…, C.
 std::vector<std::size_t> channels_last_order(std::size_t rank);
 bool is_channels_last(const view& v);
+// Channels last, and aligned as cuDNN wants it.
+bool is_picture(const view& v);
 
 }  // namespace mizzen::cuda

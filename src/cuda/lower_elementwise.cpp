@@ -122,8 +122,7 @@ bool join_conv(lowering& l, const node& n, value_id v, value_id other) {
   }
   if (n.op_type != "Add" || c->has_residual || other == no_value) return false;
   if (l.shape(other) != l.shape(v)) return false;
-  c->residual =
-      l.in_memory_as(other, c->type, is_channels_last, channels_last_order(l.shape(v).size()));
+  c->residual = l.in_memory_as(other, c->type, is_picture, channels_last_order(l.shape(v).size()));
   c->has_residual = true;
   l.hand_on(v, to);
   return true;

@@ -264,23 +264,16 @@ void conv(lowering& l, const node& n) {
   conv_step c;
   c.type = type;
   c.tf32 = l.tf32();
-  c.x = l.in_memory_as(n.inputs[0], type, is_channels_last, last);
-  c.w = l.in_memory_as(n.inputs[1], type, is_channels_last, last);
+  c.x = l.in_memory_as(n.inputs[0], type, is_picture, last);
+  c.w = l.in_memory_as(n.inputs[1], type, is_picture, last);
   c.pads_begin = s.begin;
   c.pads_end = s.end;
   c.strides = s.strides;
   c.dilations = s.dilations;
-  if (type == element_type::float32 && !c.tf32) {
-    // cuDNN joins what follows only on the tensor cores, which round float32: here it comes after.
-    c.out = l.allocate(shape, type, last);
-    expression_ptr e = load(c.out);
-    l.add(std::move(c));
-    if (n.has_input(2)) e = operation("$0 + $1", {e, per_channel(l, n.inputs[2], shape)});
-    return l.set(o, e);
-  }
   if (n.has_input(2)) {
     c.has_bias = true;
-    c.bias = l.in_memory_as(n.inputs[2], type, is_dense);
+    c.bias = l.in_memory_as(n.inputs[2], type,
+                            [](const view& v) { return is_dense(v) && is_aligned(v); });
   }
   l.set(o, std::move(c));
 }

@@ -47,6 +47,10 @@ bool is_dense(const view& v) {
   return true;
 }
 
+bool is_aligned(const view& v) {
+  return v.offset * static_cast<std::int64_t>(size_of(v.type)) % 16 == 0;
+}
+
 std::vector<std::size_t> step::reads() const {
   if (const auto* k = std::get_if<kernel_step>(&what)) {
     return {k->buffers.begin(), k->buffers.end() - 1};

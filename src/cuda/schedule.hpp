@@ -50,6 +50,10 @@ std::vector<std::size_t> physical_order(const view& v);
 
 bool is_dense(const view& v);  // row-major without gaps
 
+// Whether it begins where cuDNN wants a tensor to: at 16 bytes of its buffer. Of less it has hardly
+// an engine.
+bool is_aligned(const view& v);
+
 // A kernel of our own: its text, to be compiled for the GPU, and its arguments.
 struct kernel_step {
   std::string source;                // defines one kernel named NAME, see kernel_text.hpp

@@ -196,7 +196,16 @@ std::int64_t place(const view& v, const dims& at) {
   return i;
 }
 
+void check_aligned(std::initializer_list<const view*> views) {
+  for (const view* v : views) {
+    if (!is_aligned(*v)) throw error(errc::internal, "emulated gpu", "cuDNN wants 16 bytes");
+  }
+}
+
 void convolve(const conv_step& c, std::span<void* const> memory) {
+  check_aligned({&c.x, &c.w, &c.out});
+  if (c.has_bias) check_aligned({&c.bias});
+  if (c.has_residual) check_aligned({&c.residual});
   dims window(c.w.shape.begin() + 1, c.w.shape.end());  // channels, kernel…
   for_each_index(c.out.shape, [&](const dims& at) {
     float s = 0;

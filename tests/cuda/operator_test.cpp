@@ -169,6 +169,21 @@ struct conv_case {
   std::vector<node_attribute> attributes;
 };
 
+TEST(cuda_products, pictures_that_do_not_begin_at_16_bytes_are_copied) {
+  model_builder model;
+  model.input("x", f32, {3, 5, 3, 3})
+      .initializer("begin", ints({1}))
+      .initializer("end", ints({3}))
+      .initializer("axis", ints({0}))
+      .initializer("w", noise({4, 5, 3, 3}))
+      .initializer("v", noise({5, 5, 1, 1}))
+      .node("Conv", {"x", "v"}, {"mid"})  // its result lies channels last
+      .node("Slice", {"mid", "begin", "end", "axis"}, {"two"})
+      .node("Conv", {"two", "w"}, {"y"}, {{"pads", {1, 1, 1, 1}}})
+      .output("y", f32, {2, 4, 3, 3});
+  same_on_device(model, inputs("x", noise({3, 5, 3, 3})));
+}
+
 TEST(cuda_products, convolutions_with_what_follows) {
   const std::vector<conv_case> cases = {
       {{2, 3, 8, 9}, {4, 3, 3, 3}, {{"pads", {1, 1, 1, 1}}}},

@@ -289,7 +289,7 @@ def quantised() -> Iterator[tuple]:
         w, ws, wz = weights(c, 32, 16, 3, 3)
         y = c.op("Relu", c.op("Conv", x, c.op("DequantizeLinear", w, ws, wz, axis=0), c.weight(32), pads=[1] * 4))
         out, zero_out = c.constant(f32(0.05)), c.constant(u8(0))
-        yield c.end(c.op("DequantizeLinear", c.op("QuantizeLinear", y, out, zero_out), out, zero_out))
+        yield c.end(c.op("QuantizeLinear", y, out, zero_out))
     c = Case("dynamic_quantised_matmul")
     q, scale, point = c.op("DynamicQuantizeLinear", c.input(20, 64), outputs=3)
     w, ws, wz = weights(c, 64, 40, per_channel=False)

@@ -15,14 +15,20 @@ from torch import nn
 from torch.nn import functional as F
 
 
+# Of models that are files; carry.sh brings them.
+FILES = pathlib.Path(__file__).resolve().parents[2] / "build" / "gpu-carry" / "models"
+
+
 @dataclasses.dataclass
 class Model:
-    """module(*inputs(batch)) is what is measured; names are those of its inputs and outputs in the ONNX file."""
+    """module(*inputs(batch)) is what is measured; names are those of its inputs and outputs in the ONNX file. file: the
+    model is this file, and the module was made from it."""
 
     module: nn.Module
     inputs: Callable[[int], tuple[torch.Tensor, ...]]
     names: list[str]
     outputs: list[str]
+    file: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -221,12 +227,38 @@ def unet3d(size: int, small: bool = False) -> Model:
     return Model(net, lambda n: (torch.randn(n, 1, size, size, size),), ["volume"], ["classes"])
 
 
+def ppocr(kind: str, height: int, width: int, batch: int, small: bool = False) -> Model:
+    """PP-OCRv4 as the PyPI package rapidocr-onnxruntime has it: detection (det) or recognition (rec) of text."""
+    import onnx
+
+    from onnx_torch import OnnxModule
+
+    file = FILES / f"ch_PP-OCRv4_{kind}_infer.onnx"
+    if not file.exists():
+        raise FileNotFoundError(f"{file} is not there: see benchmarks/gpu/carry.sh")
+    if small:
+        height, width = (64, 64) if kind == "det" else (48, 32)
+    model = onnx.load(str(file))
+
+    def inputs(n: int) -> tuple[torch.Tensor, ...]:
+        # Rows of dark glyphs on white: on anything else the detector answers 0 everywhere.
+        x = torch.full((n, 3, height, width), 2.0)
+        for top in range(12, height - 14, 28):
+            for left in range(12, width - 12, 9):
+                x[:, :, top : top + 14, left : left + 6] -= 3.5 * (torch.rand(14, 6) < 0.55)
+        return (x,)
+
+    return Model(OnnxModule(model, inputs(batch)), inputs, ["x"], [o.name for o in model.graph.output], file)
+
+
 ROWS = [
     *(Row("resnet50", resnet50, n, goal) for n, goal in ((1, 0.50), (8, 0.70), (32, 1.3), (128, 4.0))),
     *(Row("bert-base s128", bert, n, goal) for n, goal in ((1, 0.50), (8, 0.75), (32, 1.8))),
     *(Row("minilm s128", minilm, n) for n in (1, 8, 32)),
     *(Row(f"gpt2 step, past {past}", lambda small, past=past: gpt2(past, small), 1) for past in (1, 128, 512)),
     *(Row(f"unet3d {size}", lambda small, size=size: unet3d(size, small), 1) for size in (96, 128)),
+    Row("ppocrv4 det 640x640", lambda small: ppocr("det", 640, 640, 1, small), 1),
+    *(Row("ppocrv4 rec 48x320", lambda small, n=n: ppocr("rec", 48, 320, n, small), n) for n in (1, 8)),
 ]
 
 
@@ -244,6 +276,9 @@ def inputs_of(row: Row, model: Model) -> tuple[torch.Tensor, ...]:
 
 def export(model: Model, inputs: tuple[torch.Tensor, ...], file: pathlib.Path) -> None:
     """The module as ONNX with just these shapes."""
+    if model.file is not None:
+        file.write_bytes(model.file.read_bytes())
+        return
     with torch.no_grad():
         made = torch.onnx.export(model.module, inputs, input_names=model.names, output_names=model.outputs,
                                  opset_version=18, dynamo=True, verbose=False)

@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=420, help="for the runs; what is left then is left out, and said")
     arguments = parser.parse_args()
     arguments.results.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch, open(arguments.results / "operators.log", "w") as log:
+    with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile("w+", errors="replace") as log:
         folders, answered = write_cases(pathlib.Path(scratch), arguments.only, arguments.every)
         if not folders:
             print("operators: no such case", file=sys.stderr)
@@ -186,10 +186,12 @@ def main() -> int:
             each.start()
         for each in threads:
             each.join()
+        log.seek(0)
+        said = log.read()
     records = sorted(work.records, key=lambda r: (ARITHMETIC.index(r["math"]), r["case"]))
     text = table(records, len(lines) - len(records), answered, len(folders))
     (arguments.results / "operators.json").write_text(json.dumps(records) + "\n")
-    (arguments.results / "operators.md").write_text("\n".join(text) + "\n")
+    (arguments.results / "operators.md").write_text("\n".join([*text, *(["", "Last words of the processes:", "", said[-4000:]] if said else [])]) + "\n")
     print("\n".join(text))
     ran = sum(bool(r.get("parts")) for r in records)
     wrong = [r for r in records if r["status"] in ("different", "failed", "died")]

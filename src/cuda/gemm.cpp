@@ -23,8 +23,31 @@ void check(cublasStatus_t status, const char* what) {
 }
 
 cudaDataType_t type_of(element_type type) {
-  if (type == element_type::float16) return CUDA_R_16F;
-  return type == element_type::bfloat16 ? CUDA_R_16BF : CUDA_R_32F;
+  switch (type) {
+    case element_type::float16:
+      return CUDA_R_16F;
+    case element_type::bfloat16:
+      return CUDA_R_16BF;
+    case element_type::int8:
+      return CUDA_R_8I;
+    case element_type::int32:
+      return CUDA_R_32I;
+    case element_type::float8_e4m3fn:
+      return CUDA_R_8F_E4M3;
+    case element_type::float8_e5m2:
+      return CUDA_R_8F_E5M2;
+    default:
+      return CUDA_R_32F;
+  }
+}
+
+// Sums of int8 are whole numbers, and so are alpha and beta.
+bool is_whole(const gemm_step& g) { return g.type == element_type::int32; }
+
+cublasComputeType_t compute_of(const gemm_step& g) {
+  if (is_whole(g)) return CUBLAS_COMPUTE_32I;
+  return g.tf32 && g.type_of_a() == element_type::float32 ? CUBLAS_COMPUTE_32F_FAST_TF32
+                                                          : CUBLAS_COMPUTE_32F;
 }
 
 // Of a pointer at this offset into memory that is aligned to 256 bytes, in all batches.
@@ -38,15 +61,15 @@ std::uint32_t alignment_of(const gemm_step::matrix& m, element_type type) {
 
 std::string key_of(const prepare_context& c, const gemm_step& g) {
   std::ostringstream text;
-  const auto matrix = [&](const gemm_step::matrix& m) {
-    text << ' ' << m.lead << (m.transposed ? 't' : 'n') << m.batch_stride << 'a'
-         << alignment_of(m, g.type);
+  const auto matrix = [&](const gemm_step::matrix& m, element_type type) {
+    text << ' ' << static_cast<int>(type) << ' ' << m.lead << (m.transposed ? 't' : 'n')
+         << m.batch_stride << 'a' << alignment_of(m, type);
   };
-  text << "gemm 1 " << c.gpu << ' ' << static_cast<int>(g.type) << ' ' << g.batch << ' ' << g.m
+  text << "gemm 2 " << c.gpu << ' ' << static_cast<int>(g.type) << ' ' << g.batch << ' ' << g.m
        << ' ' << g.n << ' ' << g.k << ' ' << g.has_bias << ' ' << static_cast<int>(g.act) << ' '
        << g.tf32;
-  matrix(g.a);
-  matrix(g.b);
+  matrix(g.a, g.type_of_a());
+  matrix(g.b, g.type_of_b());
   return text.str();
 }
 
@@ -79,9 +102,9 @@ struct blas::functions {
 class blas::plan {
  public:
   plan(const functions& f, const gemm_step& g) : f_(f), step(g) {
-    const auto compute = g.tf32 && g.type == element_type::float32 ? CUBLAS_COMPUTE_32F_FAST_TF32
-                                                                   : CUBLAS_COMPUTE_32F;
-    check(f.cublasLtMatmulDescCreate(&operation, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
+    check(f.cublasLtMatmulDescCreate(&operation, compute_of(g),
+                                     is_whole(g) ? CUDA_R_32I : CUDA_R_32F),
+          "cublasLtMatmulDescCreate");
     const cublasOperation_t first = g.b.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     const cublasOperation_t second = g.a.transposed ? CUBLAS_OP_T : CUBLAS_OP_N;
     set(CUBLASLT_MATMUL_DESC_TRANSA, first);
@@ -98,9 +121,9 @@ class blas::plan {
       // An address as those of the runs: what is proposed may hang on its alignment.
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, reinterpret_cast<const void*>(std::uintptr_t{256}));
     }
-    b = layout(g.b, g.k, g.n);
-    a = layout(g.a, g.m, g.k);
-    out = layout(g.out, g.m, g.n);
+    b = layout(g.b, g.type_of_b(), g.k, g.n);
+    a = layout(g.a, g.type_of_a(), g.m, g.k);
+    out = layout(g.out, g.type, g.m, g.n);
   }
   plan(const plan&) = delete;
   plan& operator=(const plan&) = delete;
@@ -114,25 +137,29 @@ class blas::plan {
   // The descriptor, with the bias where this run has it.
   cublasStatus_t run(cublasLtHandle_t handle, std::span<void* const> memory,
                      const cublasLtMatmulAlgo_t& with, void* workspace, CUstream stream) const {
-    const auto at = [&](std::size_t buffer, std::int64_t offset) -> void* {
+    const auto at = [&](std::size_t buffer, std::int64_t offset, element_type type) -> void* {
       return static_cast<std::byte*>(memory[buffer]) +
-             offset * static_cast<std::int64_t>(size_of(step.type));
+             offset * static_cast<std::int64_t>(size_of(type));
     };
     // Runs overlap: each has a descriptor of its own where a pointer is in it.
     cublasLtMatmulDescOpaque_t own = *operation;
     if (step.has_bias) {
-      void* const bias = at(step.bias_buffer, step.bias_offset);
+      void* const bias = at(step.bias_buffer, step.bias_offset, step.type);
       const cublasStatus_t set_bias = f_.cublasLtMatmulDescSetAttribute(
           &own, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
       if (set_bias != CUBLAS_STATUS_SUCCESS) return set_bias;
     }
     const float one = 1.0F;
-    const float zero = 0.0F;
-    void* const result = at(step.out.buffer, step.out.offset);
-    return f_.cublasLtMatmul(handle, &own, &one, at(step.b.buffer, step.b.offset), b,
-                             at(step.a.buffer, step.a.offset), a, &zero, result, out, result, out,
-                             &with, workspace, workspace_bytes,
-                             reinterpret_cast<cudaStream_t>(stream));
+    const std::int32_t whole_one = 1;
+    // The bits of 0 are those of 0.0.
+    const std::int32_t zero = 0;
+    const void* const alpha =
+        is_whole(step) ? static_cast<const void*>(&whole_one) : static_cast<const void*>(&one);
+    void* const result = at(step.out.buffer, step.out.offset, step.type);
+    return f_.cublasLtMatmul(
+        handle, &own, alpha, at(step.b.buffer, step.b.offset, step.type_of_b()), b,
+        at(step.a.buffer, step.a.offset, step.type_of_a()), a, &zero, result, out, result, out,
+        &with, workspace, workspace_bytes, reinterpret_cast<cudaStream_t>(stream));
   }
 
   const functions& f_;
@@ -149,13 +176,13 @@ class blas::plan {
           "cublasLtMatmulDescSetAttribute");
   }
 
-  cublasLtMatrixLayout_t layout(const gemm_step::matrix& m, std::int64_t rows,
+  cublasLtMatrixLayout_t layout(const gemm_step::matrix& m, element_type type, std::int64_t rows,
                                 std::int64_t columns) {
     // Its rows are our columns, unless ours lie transposed.
     const auto tall = static_cast<std::uint64_t>(m.transposed ? rows : columns);
     const auto wide = static_cast<std::uint64_t>(m.transposed ? columns : rows);
     cublasLtMatrixLayout_t made = nullptr;
-    check(f_.cublasLtMatrixLayoutCreate(&made, type_of(step.type), tall, wide, m.lead),
+    check(f_.cublasLtMatrixLayoutCreate(&made, type_of(type), tall, wide, m.lead),
           "cublasLtMatrixLayoutCreate");
     const auto batch = static_cast<std::int32_t>(step.batch);
     check(f_.cublasLtMatrixLayoutSetAttribute(made, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch,
@@ -207,8 +234,8 @@ std::shared_ptr<const blas::plan> blas::prepare(const prepare_context& c,
     f_->cublasLtMatmulPreferenceSetAttribute(preference, attribute, &v, sizeof v);
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, most_workspace);
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(g.b, g.type));
-  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(g.a, g.type));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(g.b, g.type_of_b()));
+  prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(g.a, g.type_of_a()));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(g.out, g.type));
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(g.out, g.type));
   std::array<cublasLtMatmulHeuristicResult_t, most_algorithms> proposed{};
@@ -223,14 +250,15 @@ std::shared_ptr<const blas::plan> blas::prepare(const prepare_context& c,
   }
 
   // Memory to time them on: what is in it does not matter.
-  const auto extent = [&](const gemm_step::matrix& m, std::int64_t rows, std::int64_t columns) {
+  const auto extent = [&](const gemm_step::matrix& m, element_type type, std::int64_t rows,
+                          std::int64_t columns) {
     const std::int64_t lines = m.transposed ? columns : rows;
     const std::int64_t elements = m.offset + m.batch_stride * (g.batch - 1) + m.lead * lines;
-    return (static_cast<std::size_t>(elements) * size_of(g.type) + 255) / 256 * 256;
+    return (static_cast<std::size_t>(elements) * size_of(type) + 255) / 256 * 256;
   };
-  const std::size_t a_bytes = extent(g.a, g.m, g.k);
-  const std::size_t b_bytes = extent(g.b, g.k, g.n);
-  const std::size_t out_bytes = extent(g.out, g.m, g.n);
+  const std::size_t a_bytes = extent(g.a, g.type_of_a(), g.m, g.k);
+  const std::size_t b_bytes = extent(g.b, g.type_of_b(), g.k, g.n);
+  const std::size_t out_bytes = extent(g.out, g.type, g.m, g.n);
   const std::size_t bias_bytes =
       (static_cast<std::size_t>(g.bias_offset + g.n) * size_of(g.type) + 255) / 256 * 256;
   CUdeviceptr scratch = 0;

@@ -20,4 +20,10 @@ std::optional<float> number_of(const part& p, value_id v);
 view steps_of(lowering& l, value_id v, const dims& shape, std::int64_t axis);
 expression_ptr read_steps(lowering& l, value_id v, const dims& shape, std::int64_t axis);
 
+// MatMul, Gemm and Conv over what comes from DequantizeLinear; false where they are better
+// computed, or have to be, over floats: then nothing has been done.
+bool lower_byte_product(lowering& l, const node& n);
+bool lower_byte_convolution(lowering& l, const node& n);
+void add_byte_product_rules(rule_table& table);
+
 }  // namespace mizzen::cuda

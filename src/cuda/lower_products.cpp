@@ -1,5 +1,6 @@
 // Products of matrices and convolutions: steps of their own, which the operators behind them join.
-#include "cuda/lower.hpp"
+#include "cuda/lower_bytes.hpp"
+#include "cuda/lower_convolution.hpp"
 
 #include <algorithm>
 #include <string>
@@ -66,6 +67,7 @@ bool takes_matrices(const part& p, const node& n) {
 }
 
 void matmul(lowering& l, const node& n) {
+  if (lower_byte_product(l, n)) return;
   const value_id o = n.outputs[0];
   view a = l.in_memory(n.inputs[0]);
   view b = l.in_memory(n.inputs[1]);
@@ -126,6 +128,7 @@ bool supports_gemm(const part& p, const node& n) {
 }
 
 void gemm(lowering& l, const node& n) {
+  if (lower_byte_product(l, n)) return;
   const value_id o = n.outputs[0];
   const auto operand = [&](std::size_t i, bool transposed) {
     view v = l.in_memory(n.inputs[i]);
@@ -169,15 +172,11 @@ bool supports_conv(const part& p, const node& n) {
   }
   if (n.inputs.size() < 2 || !float_out(p, n)) return false;
   const auto& w = p.values[n.inputs[1]];
-  return w.is_concrete() && w.shape->size() >= 3 && w.shape->size() <= 5 &&
-         (!n.has_input(2) || p.values[n.inputs[2]].constant != nullptr);
+  return w.is_concrete() && w.shape->size() >= 3 && w.shape->size() <= 5;
 }
 
-struct window {
-  dims begin, end, strides, dilations;
-};
+}  // namespace
 
-// Pads as they come out; auto_pad counts from the shapes.
 window window_of(const node& n, const dims& kernel, const dims& in, const dims& out) {
   const std::size_t k = kernel.size();
   window w{dims(k, 0), dims(k, 0), n.get_ints("strides", dims(k, 1)),
@@ -199,10 +198,14 @@ window window_of(const node& n, const dims& kernel, const dims& in, const dims& 
   return w;
 }
 
+namespace {
+
 std::string number(std::int64_t v) { return std::to_string(v); }
 
-// Grouped convolutions, depthwise ones above all: each output element by itself.
-expression_ptr direct(const window& s, const view& x, const view& w, std::int64_t groups) {
+}  // namespace
+
+expression_ptr direct_convolution(const window& s, const view& x, const view& w,
+                                  std::int64_t groups, float outside) {
   const std::size_t k = w.shape.size() - 2;
   const std::int64_t group_in = w.shape[1];
   const std::int64_t group_out = w.shape[0] / groups;
@@ -224,19 +227,24 @@ expression_ptr direct(const window& s, const view& x, const view& w, std::int64_
     xi += " + h" + i + " * " + number(x.strides[d + 2]);
     wi += " + k" + i + " * " + number(w.strides[d + 2]);
   }
-  body += indent + "for (int i = 0; i < " + number(group_in) + "; ++i) s += read(a0, " + xi +
-          ") * read(a1, " + wi + ");\n";
+  std::string x_text = "read(a0, " + xi + ")";
+  if (outside != 0) x_text = "(" + x_text + " - " + float_text(outside) + ")";
+  body += indent + "for (int i = 0; i < " + number(group_in) + "; ++i) s += " + x_text +
+          " * read(a1, " + wi + ");\n";
   for (std::size_t d = 0; d < k; ++d) body += "  }\n";
   return call(body + "  return s;\n", {x.buffer, w.buffer});
 }
 
-expression_ptr per_channel(lowering& l, value_id v, const dims& shape) {
+expression_ptr read_channels(lowering& l, value_id v, const dims& shape) {
   dims channels(shape.size() - 1, 1);
   channels[0] = shape[1];
   return load(broadcast(*reshaped(l.in_memory(v), channels), shape));
 }
 
+namespace {
+
 void conv(lowering& l, const node& n) {
+  if (lower_byte_convolution(l, n)) return;
   const value_id o = n.outputs[0];
   const dims& shape = l.shape(o);
   const view w = l.in_memory(n.inputs[1]);
@@ -255,9 +263,9 @@ void conv(lowering& l, const node& n) {
     order.push_back(0);
     const view wl =
         l.in_memory_as(n.inputs[1], type, [](const view& v) { return v.strides[0] == 1; }, order);
-    expression_ptr e = direct(s, x, wl, groups);
+    expression_ptr e = direct_convolution(s, x, wl, groups);
     if (n.has_input(2)) {
-      e = operation("$0 + $1", {e, per_channel(l, n.inputs[2], shape)});
+      e = operation("$0 + $1", {e, read_channels(l, n.inputs[2], shape)});
     }
     return l.set(o, e);
   }

@@ -97,8 +97,8 @@ void dequantise(lowering& l, const node& n) {
   } else {
     e = operation("$0 * $1", {e, scale});
   }
-  // Bytes are loaded faster than the floats that they become.
-  l.from().values[x].constant == nullptr ? l.set_each_time(o, e) : l.set(o, e);
+  // Bytes are loaded faster than the floats that they become; and products take them as they are.
+  l.set_each_time(o, e);
 }
 
 bool supports_dynamic(const part& p, const node& n) {
@@ -207,6 +207,7 @@ void add_quantised_rules(rule_table& table) {
   table["QuantizeLinear"] = {supports_quantise, quantise};
   table["DequantizeLinear"] = {supports_dequantise, dequantise};
   table["DynamicQuantizeLinear"] = {supports_dynamic, dynamic_quantise};
+  add_byte_product_rules(table);
 }
 
 }  // namespace mizzen::cuda

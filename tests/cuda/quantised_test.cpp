@@ -26,7 +26,7 @@ tensor raw(element_type type, shape_type shape, const std::vector<int>& values) 
 }
 
 // Bytes that look random.
-[[maybe_unused]] tensor random_bytes(element_type type, shape_type shape, std::uint32_t seed = 1) {
+tensor random_bytes(element_type type, shape_type shape, std::uint32_t seed = 1) {
   std::vector<int> list(checked_element_count(shape, "shape"));
   for (int& b : list) {
     seed = seed * 1664525U + 1013904223U;
@@ -282,6 +282,236 @@ TEST(cuda_quantised, dynamic) {
     for (float& v : x.data<float>()) v += shift;
     same(model, inputs("x", std::move(x)));
   }
+}
+
+// x → bytes → product with weights of bytes → bias, Relu → bytes, as quantisers write it.
+struct layer {
+  element_type activations = i8, weights = i8;
+  bool per_channel = true, with_zeros = false;
+};
+
+std::string name_of(const layer& l) {
+  return std::string(to_string(l.activations)) + " " + std::string(to_string(l.weights)) +
+         (l.per_channel ? " per channel" : "") + (l.with_zeros ? " zeros" : "");
+}
+
+const std::vector<layer>& layers() {
+  static const std::vector<layer> list = {{i8, i8, true, false},     {u8, i8, true, true},
+                                          {i8, i8, false, true},     {u8, u8, false, true},
+                                          {u8, u8, true, true},      {e4m3, e4m3, false, false},
+                                          {e4m3, e5m2, true, false}, {e5m2, e4m3, true, false}};
+  return list;
+}
+
+int zero_of(element_type type, bool with_zeros) {
+  return type == u8 ? (with_zeros ? 117 : 128) : with_zeros ? -9 : 0;
+}
+
+// A model whose "xq" is quantised from "x", and "wd" weights of this shape, whose channels lie
+// along the axis.
+model_builder quantised_layer(const layer& l, const shape_type& x, const shape_type& w,
+                              std::size_t axis) {
+  const std::int64_t channels = l.per_channel ? w[axis] : 1;
+  std::vector<float> scales;
+  std::vector<int> zeros;
+  for (std::int64_t i = 0; i < channels; ++i) {
+    scales.push_back(0.004F + 0.001F * static_cast<float>(i % 7));
+    const bool moves = l.with_zeros && (l.weights == u8 || !l.per_channel);
+    zeros.push_back(zero_of(l.weights, l.with_zeros) + (moves ? static_cast<int>(i % 5) : 0));
+    if (l.weights == i8 && l.per_channel) zeros.back() = 0;
+  }
+  const shape_type each = l.per_channel ? shape_type{channels} : shape_type{};
+  model_builder model;
+  model.opset(21)
+      .ir_version(10)
+      .input("x", f32, {x.begin(), x.end()})
+      .initializer("xs", number(0.013F))
+      .initializer("xz", raw(l.activations, {}, {zero_of(l.activations, l.with_zeros)}))
+      .initializer("w", random_bytes(l.weights, w, 5))
+      .initializer("ws", l.per_channel ? floats(scales) : number(scales[0]))
+      .initializer("wz", raw(l.weights, each, zeros))
+      .node("QuantizeLinear", {"x", "xs", "xz"}, {"xq"})
+      .node("DequantizeLinear", {"xq", "xs", "xz"}, {"xd"})
+      .node("DequantizeLinear", {"w", "ws", "wz"}, {"wd"},
+            {{"axis", static_cast<std::int64_t>(axis)}});
+  return model;
+}
+
+// Behind "p".
+void end_layer(model_builder& model, element_type type, const shape_type& shape) {
+  model.initializer("ys", number(0.11F))
+      .initializer("yz", raw(type, {},
+                             {type == u8   ? 4
+                              : type == i8 ? -3
+                                           : 0}))
+      .node("Relu", {"p"}, {"r"})
+      .node("QuantizeLinear", {"r", "ys", "yz"}, {"y"})
+      .output("y", type, {shape.begin(), shape.end()})
+      .output("r", f32, {shape.begin(), shape.end()});
+}
+
+// Sums of floats have another order and roundings: a step where one lies between two.
+constexpr most_off near{.steps = 1, .floats = 1e-5, .share = 0.02};
+
+tensor activations(const shape_type& shape) { return scaled(noise(shape, 3), 1.6F); }
+
+TEST(cuda_quantised, products_of_bytes) {
+  struct sizes {
+    shape_type x, w, y;
+  };
+  const std::vector<sizes> shapes = {{{5, 16}, {16, 32}, {5, 32}},
+                                     {{2, 3, 20}, {20, 7}, {2, 3, 7}},
+                                     {{1, 13}, {13, 5}, {1, 5}},
+                                     {{3, 600}, {600, 3}, {3, 3}}};
+  for (const layer& l : layers()) {
+    for (const sizes& s : shapes) {
+      SCOPED_TRACE(name_of(l) + to_string(s.x));
+      model_builder model = quantised_layer(l, s.x, s.w, 1);
+      model.initializer("b", scaled(noise({s.w[1]}, 8), 2))
+          .node("MatMul", {"xd", "wd"}, {"m"})
+          .node("Add", {"m", "b"}, {"p"});
+      end_layer(model, l.activations, s.y);
+      const std::string graph = same(model, inputs("x", activations(s.x)), near);
+    }
+  }
+}
+
+TEST(cuda_quantised, gemm_with_transposed_weights_and_bias) {
+  for (const layer& l : layers()) {
+    SCOPED_TRACE(name_of(l));
+    model_builder model = quantised_layer(l, {6, 24}, {10, 24}, 0);
+    model
+        .initializer(
+            "b", tensor::copy(std::vector<std::int32_t>{-900, 5, 700, 0, 100, -3, 400, 3000, -7, 8},
+                              {10}))
+        .initializer("bs", number(0.001F))
+        .node("DequantizeLinear", {"b", "bs"}, {"bd"})
+        .node("Gemm", {"xd", "wd", "bd"}, {"p"}, {{"transB", 1}});
+    end_layer(model, l.activations, {6, 10});
+    same(model, inputs("x", activations({6, 24})), near);
+  }
+}
+
+TEST(cuda_quantised, convolutions_of_bytes) {
+  struct sizes {
+    shape_type x, w, y;
+    std::vector<node_attribute> attributes;
+  };
+  const std::vector<sizes> shapes = {
+      {{2, 16, 5, 6}, {20, 16, 1, 1}, {2, 20, 5, 6}, {}},
+      {{1, 6, 5, 5}, {7, 6, 1, 1}, {1, 7, 3, 3}, {{"strides", {2, 2}}}},
+      {{2, 16, 7, 6}, {8, 16, 3, 3}, {2, 8, 7, 6}, {{"pads", {1, 1, 1, 1}}}},
+      {{1, 3, 9, 8}, {5, 3, 3, 3}, {1, 5, 4, 4}, {{"strides", {2, 2}}, {"pads", {0, 1, 0, 0}}}},
+      {{1, 4, 9}, {3, 4, 3}, {1, 3, 7}, {{"pads", {1, 1}}, {"dilations", {2}}}},
+      {{1, 6, 7, 7}, {6, 1, 3, 3}, {1, 6, 7, 7}, {{"group", 6}, {"pads", {1, 1, 1, 1}}}},
+      {{1, 8, 5, 5}, {4, 4, 3, 3}, {1, 4, 3, 3}, {{"group", 2}}}};
+  std::size_t number_of_case = 0;
+  for (const layer& l : layers()) {
+    for (const sizes& s : shapes) {
+      // Each costs a compiler run: every layer meets half of the shapes, in turn.
+      if (number_of_case++ % 2 != 0) continue;
+      SCOPED_TRACE(name_of(l) + to_string(s.x) + to_string(s.w));
+      model_builder model = quantised_layer(l, s.x, s.w, 0);
+      model.initializer("b", scaled(noise({s.w[0]}, 8), 2))
+          .node("Conv", {"xd", "wd", "b"}, {"p"}, s.attributes);
+      end_layer(model, l.activations, s.y);
+      same(model, inputs("x", activations(s.x)), near);
+    }
+  }
+}
+
+// As ONNX Runtime's dynamic quantisation writes it.
+TEST(cuda_quantised, integer_products_behind_dynamic_quantisation) {
+  for (const layer& l : {layer{u8, i8, true, false}, layer{u8, i8, false, true},
+                         layer{u8, u8, true, true}, layer{u8, u8, false, false}}) {
+    SCOPED_TRACE(name_of(l));
+    std::vector<int> zeros;
+    for (int i = 0; i < 7; ++i) zeros.push_back(zero_of(l.weights, l.with_zeros) + i % 3);
+    const shape_type each = l.per_channel ? shape_type{7} : shape_type{};
+    model_builder model;
+    model.input("x", f32, {2, 5, 36})
+        .initializer("w", random_bytes(l.weights, {36, 7}, 5))
+        .initializer("wz", raw(l.weights, each, zeros))
+        .initializer("ws", number(0.01F))
+        .initializer("b", noise({7}, 4))
+        .node("DynamicQuantizeLinear", {"x"}, {"q", "s", "z"})
+        .node("MatMulInteger", {"q", "w", "z", "wz"}, {"m"})
+        .node("Cast", {"m"}, {"f"}, {{"to", 1}})
+        .node("Mul", {"s", "ws"}, {"both"})
+        .node("Mul", {"f", "both"}, {"scaled"})
+        .node("Add", {"scaled", "b"}, {"y"})
+        .node("MatMulInteger", {"q", "w", "z", "wz"}, {"whole"})
+        .output("y", f32, {2, 5, 7})
+        .output("whole", element_type::int32, {2, 5, 7});
+    tensor x = noise({2, 5, 36});
+    for (float& v : x.data<float>()) v = v * 3 + 1;
+    same(model, inputs("x", std::move(x)), {.floats = 1e-6});
+  }
+}
+
+TEST(cuda_quantised, integer_products_of_inputs) {
+  model_builder model;
+  model.input("a", u8, {4, 3000})
+      .input("c", i8, {1, 4, 6, 6})
+      .initializer("w", random_bytes(i8, {3000, 5}, 5))
+      .initializer("az", raw(u8, {}, {3}))
+      .initializer("v", random_bytes(u8, {5, 4, 3, 3}, 9))
+      .initializer("cz", raw(i8, {}, {-7}))
+      .initializer("vz", raw(u8, {}, {100}))
+      .node("MatMulInteger", {"a", "w", "az"}, {"m"})
+      .node("ConvInteger", {"c", "v", "cz", "vz"}, {"k"}, {{"pads", {1, 1, 1, 1}}})
+      .output("m", element_type::int32, {4, 5})
+      .output("k", element_type::int32, {1, 5, 6, 6});
+  tensor_map in = inputs("a", random_bytes(u8, {4, 3000}, 3));
+  in.emplace("c", random_bytes(i8, {1, 4, 6, 6}, 4));
+  same(model, in);
+}
+
+// QLinearConv, QLinearMatMul, QGemm and their kin are expanded on the way.
+TEST(cuda_quantised, operators_on_bytes) {
+  model_builder model;
+  model.opset(13)
+      .opset(1, "com.microsoft")
+      .input("x", u8, {1, 4, 6, 6})
+      .initializer("xs", number(0.02F))
+      .initializer("xz", raw(u8, {}, {120}))
+      .initializer("w", random_bytes(i8, {8, 4, 3, 3}, 3))
+      .initializer("ws", number(0.01F))
+      .initializer("wz", raw(i8, {}, {0}))
+      .initializer("ys", number(0.1F))
+      .initializer("yz", raw(u8, {}, {128}))
+      .initializer("shape", tensor::copy({std::int64_t{8}, std::int64_t{36}}, {2}))
+      .initializer("v", random_bytes(i8, {36, 5}, 6))
+      .node("QLinearConv", {"x", "xs", "xz", "w", "ws", "wz", "ys", "yz"}, {"c"},
+            {{"pads", {1, 1, 1, 1}}})
+      .node("QLinearAdd", {"c", "ys", "yz", "c", "ys", "yz", "xs", "xz"}, {"a"}, {}, "",
+            "com.microsoft")
+      .node("Reshape", {"a", "shape"}, {"r"})
+      .node("QLinearMatMul", {"r", "xs", "xz", "v", "ws", "wz", "ys", "yz"}, {"y"})
+      .output("y", u8, {8, 5});
+  same(model, inputs("x", random_bytes(u8, {1, 4, 6, 6}, 2)), {.steps = 1, .share = 0.05});
+}
+
+// A GPU without products of float8 computes them as floats; MIZZEN_EMULATED_CAPABILITY says nothing
+// to a real one.
+TEST(cuda_quantised, float8_on_older_chips) {
+  ::setenv("MIZZEN_EMULATED_CAPABILITY", "75", 1);
+  model_builder model = quantised_layer({e4m3, e4m3, true, false}, {4, 24}, {24, 10}, 1);
+  model.node("MatMul", {"xd", "wd"}, {"p"});
+  end_layer(model, e4m3, {4, 10});
+  same(model, inputs("x", activations({4, 24})), near);
+  ::unsetenv("MIZZEN_EMULATED_CAPABILITY");
+}
+
+TEST(cuda_quantised, in_half_width) {
+  const layer l{u8, i8, true, true};
+  model_builder model = quantised_layer(l, {6, 24}, {24, 10}, 1);
+  model.node("MatMul", {"xd", "wd"}, {"p"});
+  end_layer(model, u8, {6, 10});
+  const tensor_map in = inputs("x", activations({6, 24}));
+  const auto expected = session::load(model.bytes(), {.optimize = false}).run(in);
+  const session device = on_device(model, gpu_options::arithmetic::float16);
+  expect_same(device.run(in), expected, {.steps = 1, .floats = 1e-3, .share = 0.1});
 }
 
 }  // namespace

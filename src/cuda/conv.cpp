@@ -36,8 +36,8 @@ std::string key_of(const conv_step& s) {
     for (const std::int64_t v : d) text << ' ' << v;
     text << ',';
   };
-  text << "conv 2 " << static_cast<int>(s.type) << ' ' << s.has_bias << s.has_residual
-       << static_cast<int>(s.act) << s.tf32;
+  text << (s.transposed ? "conv transposed 2 " : "conv 2 ") << static_cast<int>(s.type) << ' '
+       << s.has_bias << s.has_residual << static_cast<int>(s.act) << s.tf32;
   if (s.has_bias) text << ' ' << place_of(0, s.bias).alignment();
   if (s.has_residual) text << ' ' << place_of(0, s.residual).alignment();
   for (const view* v : {&s.x, &s.w, &s.out}) {
@@ -82,8 +82,22 @@ dnn_problem problem_of(const dnn::functions& f, const conv_step& s) {
       .set(CUDNN_ATTR_CONVOLUTION_DILATIONS, widened(s.dilations, 1, k, 0))
       .finish();
   const descriptor* last = &result();
+  const descriptor& kept = g.keep(std::move(convolution));
+  if (s.transposed) {
+    // The gradient by the input of the convolution from y to x.
+    descriptor gradient(f, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+    gradient.set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, kept)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, *last)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1.0F)
+        .set(CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 0.0F)
+        .finish();
+    g.add(std::move(gradient));
+    return made;
+  }
   descriptor first(f, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
-  first.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, g.keep(std::move(convolution)))
+  first.set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, kept)
       .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x)
       .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w)
       .set(CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y, *last)

@@ -116,6 +116,8 @@ kernel_step row_kernel(const row_operation& operation, const dims& shape, const 
   };
   if (kept) w.body += "  float cache[" + number(each * width) + "];\n";
   const std::string count_text = float_text(static_cast<float>(n));
+  const std::string mean_of =
+      operation.of == 0 ? count_text : float_text(static_cast<float>(operation.of));
   const auto total = [&](const std::string& name, const std::string& start,
                          const std::string& statement, const std::string& op) {
     w.body += "  float " + name + " = " + start + ";\n";
@@ -152,7 +154,7 @@ kernel_step row_kernel(const row_operation& operation, const dims& shape, const 
     case kind::mean:
       total("s", "0.0f", "s += x;", "plus");
       store_one(operation.what == kind::sum    ? "s"
-                : operation.what == kind::mean ? "s / " + count_text
+                : operation.what == kind::mean ? "s / " + mean_of
                                                : "logf(s)");
       break;
     case kind::l1:

@@ -85,6 +85,7 @@ struct row_operation {
   std::vector<bool> reduced;  // by dimension
   float epsilon = 0;          // of a norm
   bool last = false;          // arg_max, arg_min
+  std::int64_t of = 0;        // mean: of how many; 0: of the row's elements
   // Of a norm: what each element is multiplied by and what is added; null: nothing.
   expression_ptr scale, shift;
   bool keeps_shape() const noexcept { return what <= kind::rms_norm; }

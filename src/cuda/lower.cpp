@@ -20,7 +20,10 @@ const rule_table& rules() {
     add_index_rules(t);
     add_product_rules(t);
     add_quantised_rules(t);
+    add_conv_transpose_rules(t);
+    add_einsum_rules(t);
     add_row_rules(t);
+    add_norm_rules(t);
     add_window_rules(t);
     return t;
   }();

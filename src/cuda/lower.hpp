@@ -146,7 +146,10 @@ void add_data_rules(rule_table& table);
 void add_index_rules(rule_table& table);
 void add_product_rules(rule_table& table);
 void add_quantised_rules(rule_table& table);
+void add_conv_transpose_rules(rule_table& table);
+void add_einsum_rules(rule_table& table);
 void add_row_rules(rule_table& table);
+void add_norm_rules(rule_table& table);
 void add_window_rules(rule_table& table);
 
 // For the operators.
@@ -155,6 +158,8 @@ void add_window_rules(rule_table& table);
 bool takes_bytes(const node& n) noexcept;
 
 bool is_float(element_type t) noexcept;
+// A step for out = a · b, of [batch, rows, columns] each; out is dense and of the product's type.
+void multiply(lowering& l, const view& a, const view& b, const view& out);
 // Whether an element-wise operator computes integers here; then this does it.
 bool computes_integers(const part& p, const node& n);
 void compute_integers(lowering& l, const node& n);

@@ -288,6 +288,27 @@ void conv(lowering& l, const node& n) {
 
 }  // namespace
 
+void multiply(lowering& l, const view& a, const view& b, const view& out) {
+  gemm_step g;
+  g.type = out.type;
+  g.tf32 = l.tf32();
+  g.batch = a.shape[0];
+  g.m = a.shape[1];
+  g.k = a.shape[2];
+  g.n = b.shape[2];
+  const auto whole = [&](const view& v) {
+    if (g.batch != 1) return v;
+    view flat = v;
+    flat.shape.erase(flat.shape.begin());
+    flat.strides.erase(flat.strides.begin());
+    return flat;
+  };
+  g.a = as_matrix(l, whole(a), g.type);
+  g.b = as_matrix(l, whole(b), g.type);
+  g.out = {out.buffer, out.offset, g.m * g.n, g.n, false};
+  l.add(std::move(g));
+}
+
 void add_product_rules(rule_table& table) {
   table["MatMul"] = {takes_matrices, matmul};
   table["Gemm"] = {supports_gemm, gemm};

@@ -1,4 +1,5 @@
 // Operators over rows: softmax, normalisation, reductions.
+#include "cuda/kernel_sums.hpp"
 #include "cuda/lower.hpp"
 
 #include <algorithm>
@@ -95,27 +96,6 @@ void rms_norm(lowering& l, const node& n) {
   keep_shape(l, n, op);
 }
 
-bool supports_instance_norm(const part& p, const node& n) {
-  return float_in(p, n, 0) && float_in(p, n, 1) && float_in(p, n, 2) && float_out(p, n);
-}
-
-void instance_norm(lowering& l, const node& n) {
-  const dims& shape = l.shape(n.outputs[0]);
-  row_operation op;
-  op.what = kind::layer_norm;
-  op.epsilon = n.get_float("epsilon", 1e-5F);
-  op.reduced.assign(shape.size(), true);
-  op.reduced[0] = op.reduced[1] = false;
-  dims channels(shape.size() - 1, 1);
-  channels[0] = shape[1];
-  const auto per_channel = [&](std::size_t i) {
-    return load(broadcast(*reshaped(l.in_memory(n.inputs[i]), channels), shape));
-  };
-  op.scale = per_channel(1);
-  op.shift = per_channel(2);
-  keep_shape(l, n, op);
-}
-
 void reduce(lowering& l, const node& n, kind what, const std::vector<bool>& reduced,
             bool last = false) {
   const value_id o = n.outputs[0];
@@ -133,17 +113,20 @@ void reduce(lowering& l, const node& n, kind what, const std::vector<bool>& redu
   l.set(o, out);
   if (count_of(out.shape) == 0) return;
   if (elements == 0) l.unsupported("a reduction of no elements");
-  // The output with all dimensions of the input, those that are reduced not moving.
-  view wide = out;
-  wide.shape = in_shape;
-  wide.strides.assign(in_shape.size(), 0);
-  std::int64_t next = 1;
-  for (std::size_t d = in_shape.size(); d-- > 0;) {
-    if (reduced[d]) continue;
-    wide.strides[d] = next;
-    next *= in_shape[d];
+  const expression_ptr e = input_of(l, n.inputs[0]);
+  const long_rows rows = plan_long_rows(in_shape, reduced, e, l.buffers());
+  const view wide = rows.one_each(out.buffer, type);
+  if (!has_chunks(what) || !rows.pays || (!rows.across && rows.chunks == 1)) {
+    return l.add(row_kernel(op, in_shape, e, wide, l.buffers()));
   }
-  l.add(row_kernel(op, in_shape, input_of(l, n.inputs[0]), wide, l.buffers()));
+  if (rows.chunks == 1) return l.add(chunk_kernel(rows, {what}, e, wide, l.buffers()));
+  const view chunks = l.allocate({rows.chunks, rows.rows}, element_type::float32);
+  l.add(chunk_kernel(rows, {what}, e, rows.one_each(chunks.buffer, chunks.type), l.buffers()));
+  op.reduced = {true, false};
+  op.of = rows.elements;
+  if (what == kind::l1 || what == kind::sum_square) op.what = kind::sum;
+  l.add(row_kernel(op, chunks.shape, load(chunks), {out.buffer, type, 0, chunks.shape, {0, 1}},
+                   l.buffers()));
 }
 
 const std::map<std::string_view, kind>& reductions() {
@@ -202,7 +185,6 @@ void add_row_rules(rule_table& table) {
   table["RMSNormalization"] = {supports_rms_norm, rms_norm};
   table["ArgMax"] = {supports_arg, arg_row};
   table["ArgMin"] = {supports_arg, arg_row};
-  table["InstanceNormalization"] = {supports_instance_norm, instance_norm};
   for (const auto& [name, what] : reductions()) table[name] = {one_float, reduce_axes};
   table["GlobalAveragePool"] = {one_float, global_pool};
   table["GlobalMaxPool"] = {one_float, global_pool};

@@ -95,7 +95,10 @@ struct gemm_step {
 };
 
 // out = activation(conv(x, w) + bias + residual), channels last. Source: ONNX Conv.
+// transposed: ONNX ConvTranspose, without anything that follows; w is [in channels, out channels,
+// kernel…], and pads, strides and dilations are those of the convolution from out to x.
 struct conv_step {
+  bool transposed = false;
   element_type type = element_type::undefined;
   view x, w, out;  // w: [out channels, in channels / groups, kernel…], channels last as well
   dims pads_begin, pads_end, strides, dilations;

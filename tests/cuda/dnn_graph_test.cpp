@@ -152,6 +152,38 @@ TEST_F(dnn_graphs, convolutions_have_plans) {
   }
 }
 
+TEST_F(dnn_graphs, transposed_convolutions_have_plans) {
+  for (const std::string& device : {t4(), a100(), h100()}) {
+    for (const element_type type : {f32, f16, bf16}) {
+      if (type == bf16 && device == t4()) continue;
+      for (std::size_t spatial = 1; spatial <= 3; ++spatial) {
+        // As in a U-Net: the picture doubles, and the channels become half of them.
+        for (const auto& [in, out] : std::vector<std::array<std::int64_t, 2>>{{64, 32}, {16, 2}}) {
+          for (const std::int64_t kernel : {2, 3}) {
+            conv_step s;
+            s.transposed = true;
+            s.type = type;
+            dims x = {1, in}, w = {in, out}, y = {1, out};
+            x.resize(2 + spatial, 12);
+            w.resize(2 + spatial, kernel);
+            y.resize(2 + spatial, 24);
+            s.x = channels_last(0, type, x);
+            s.w = channels_last(1, type, w);
+            s.out = channels_last(2, type, y);
+            s.strides = dims(spatial, 2);
+            s.dilations = dims(spatial, 1);
+            s.pads_begin = s.pads_end = dims(spatial, kernel == 3 ? 1 : 0);
+            const proposals found = plan(device, s);
+            EXPECT_GT(found.compiled, 0U)
+                << device << " type " << static_cast<int>(type) << ", " << spatial
+                << " dimensions, channels " << in << ", kernel " << kernel;
+          }
+        }
+      }
+    }
+  }
+}
+
 // Had the graph another order, cuDNN would write and compile a kernel for each.
 TEST_F(dnn_graphs, a_residual_block_has_engines_that_are_compiled_already) {
   for (const std::string& device : {t4(), a100(), h100()}) {

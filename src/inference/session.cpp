@@ -2,8 +2,10 @@
 #include "inference/graph/import.hpp"
 #include "inference/onnx/file_memory.hpp"
 #include "inference/passes/passes.hpp"
+#include "inference/runtime/async_runs.hpp"
 #include "inference/runtime/executable.hpp"
 #include "inference/runtime/profile_log.hpp"
+#include "inference/runtime/shape_buckets.hpp"
 
 #include <mizzen/core/checked.hpp>
 #include <mizzen/inference/session.hpp>
@@ -150,6 +152,9 @@ struct session::impl {
   std::unique_ptr<const executable> compiled;
   // The graph as one stage, while no run has shown that its shapes need more than one.
   mutable std::atomic<const stage*> whole = nullptr;
+  shape_buckets buckets;
+  // Last: the runs that it waits for in the end use the rest.
+  std::unique_ptr<detail::async_runs> async;
 
   static std::unique_ptr<impl> load(std::span<const std::byte> model,
                                     const session_options& options, tensor_source source);
@@ -171,6 +176,8 @@ struct session::impl {
 
   std::shared_ptr<const plan> plan_for(std::span<const named_input> given,
                                        const cancellation& cancel) const;
+  void run_as_given(std::span<const named_input> given, std::span<const named_output> wanted,
+                    const run_options& run, run_recorder* recorder) const;
   void run_planned(const plan& p, std::span<const named_input> given,
                    std::span<const named_output> wanted, const run_options& run,
                    run_recorder* recorder) const;
@@ -180,6 +187,10 @@ struct session::impl {
                 const run_options& run, run_recorder* recorder) const;
   value_map run_values(const value_map& given, const run_options& run,
                        run_recorder* recorder) const;
+  value_map run_padded_values(const value_map& given, const run_options& run,
+                              run_recorder* recorder) const;
+  tensor_map run(std::span<const named_input> given, const run_options& run) const;
+  tensor_map run(const tensor_map& given, const run_options& run) const;
 
   // Calls run(recorder), and hands what was recorded to the profile, if there is one.
   template <class Run>
@@ -203,6 +214,9 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
                 std::string(to_string(options.inference_precision)) +
                     " is not supported: use float32 or bfloat16");
   }
+  if (options.async_runs == 0) {
+    throw error(errc::invalid_argument, "session_options.async_runs", "it must be at least 1");
+  }
   auto state = std::make_unique<impl>();
   state->options = options;
   options.cancel.check("load of the model");
@@ -212,6 +226,7 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
   source.seal();
   check_supported(imported.g, *on);
   infer_graph(imported.g);
+  std::vector<output_names> names{names_of_outputs(imported.g)};
   const std::size_t nodes_before = imported.g.nodes.size();
   const auto limits = std::make_shared<loading_limits>();
   limits->cancel = options.cancel;
@@ -224,6 +239,13 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
     state->outputs.push_back(merged(std::move(imported.outputs[i]), imported.g,
                                     imported.g.values[imported.g.outputs[i]]));
   }
+  names.push_back(names_of_outputs(imported.g));
+  state->buckets = shape_buckets(options.shape_buckets, state->inputs, state->outputs, names);
+  state->async = std::make_unique<detail::async_runs>(
+      options.async_runs, options.queued_runs, options.log,
+      [s = state.get()](const tensor_map& given, const run_options& run) {
+        return s->run(given, run);
+      });
   state->metadata = std::move(imported.metadata);
   state->compiled = std::make_unique<const executable>(
       std::move(imported.g),
@@ -473,6 +495,29 @@ void session::impl::run_into(std::span<const named_input> given,
                              run_recorder* recorder) const {
   run.cancel.check("run of the model");
   refuse_repeats(wanted);
+  if (buckets.empty()) return run_as_given(given, wanted, run, recorder);
+  const shape_buckets::padded padded = buckets.pad(inputs, check_tensors(given));
+  if (!padded.any()) return run_as_given(given, wanted, run, recorder);
+  std::vector<named_input> larger;
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const bool made = padded.made[i].type() != element_type::undefined;
+    larger.emplace_back(inputs[i].name, made ? padded.made[i] : *find(given, inputs[i].name));
+  }
+  std::vector<tensor> results(wanted.size());
+  std::vector<named_output> uncut;
+  for (std::size_t i = 0; i < wanted.size(); ++i) uncut.emplace_back(wanted[i].name, results[i]);
+  run_as_given(larger, uncut, run, recorder);
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const tensor& made = results[i];
+    fit_output(wanted[i], made.type(),
+               buckets.cut_shape(padded, output_index(wanted[i].name), made));
+    copy_common(made, wanted[i].value);
+  }
+}
+
+void session::impl::run_as_given(std::span<const named_input> given,
+                                 std::span<const named_output> wanted, const run_options& run,
+                                 run_recorder* recorder) const {
   if (const std::shared_ptr<const plan> p = plan_for(given, run.cancel)) {
     return run_planned(*p, given, wanted, run, recorder);
   }
@@ -500,6 +545,7 @@ void session::impl::run_into(std::span<const named_input> given,
 value_map session::impl::run_values(const value_map& given, const run_options& run,
                                     run_recorder* recorder) const {
   run.cancel.check("run of the model");
+  if (!buckets.empty()) return run_padded_values(given, run, recorder);
   std::vector<item> items;
   symbol_map symbols;
   for (const auto& [name, value] : given) check_name(name);
@@ -523,6 +569,48 @@ value_map session::impl::run_values(const value_map& given, const run_options& r
   return results;
 }
 
+// With buckets a model has tensors only.
+value_map session::impl::run_padded_values(const value_map& given, const run_options& run,
+                                           run_recorder* recorder) const {
+  symbol_map symbols;
+  std::vector<named_input> tensors;
+  for (const auto& [name, value] : given) {
+    check_name(name);
+    if (const tensor* t = std::get_if<tensor>(&value)) tensors.emplace_back(name, *t);
+  }
+  for (const value_info& info : inputs) {
+    const auto found = given.find(info.name);
+    check_value(info, found == given.end() ? nullptr : &found->second, symbols);
+  }
+  value_map results;
+  std::vector<named_output> wanted;
+  for (const value_info& info : outputs) {
+    const auto it = results.try_emplace(info.name, tensor()).first;
+    wanted.emplace_back(it->first, std::get<tensor>(it->second));
+  }
+  run_into(tensors, wanted, run, recorder);
+  return results;
+}
+
+tensor_map session::impl::run(std::span<const named_input> given, const run_options& run) const {
+  tensor_map result;
+  std::vector<named_output> wanted;
+  wanted.reserve(outputs.size());
+  for (const value_info& info : outputs) {
+    const auto it = result.try_emplace(info.name).first;
+    wanted.emplace_back(it->first, it->second);
+  }
+  recorded(run, [&](run_recorder* r) { run_into(given, wanted, run, r); });
+  return result;
+}
+
+tensor_map session::impl::run(const tensor_map& given, const run_options& run) const {
+  std::vector<named_input> list;
+  list.reserve(given.size());
+  for (const auto& [name, value] : given) list.emplace_back(name, value);
+  return this->run(std::span<const named_input>(list), run);
+}
+
 void session::run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
                        const run_options& options) const {
   impl::recorded(options, [&](run_recorder* r) { impl_->run_into(inputs, outputs, options, r); });
@@ -543,15 +631,7 @@ void session::run_into(std::initializer_list<named_input> inputs,
 }
 
 tensor_map session::run(std::span<const named_input> inputs, const run_options& options) const {
-  tensor_map result;
-  std::vector<named_output> wanted;
-  wanted.reserve(impl_->outputs.size());
-  for (const value_info& info : impl_->outputs) {
-    const auto it = result.try_emplace(info.name).first;
-    wanted.emplace_back(it->first, it->second);
-  }
-  run_into(inputs, wanted, options);
-  return result;
+  return impl_->run(inputs, options);
 }
 
 tensor_map session::run(std::initializer_list<named_input> inputs,
@@ -560,10 +640,26 @@ tensor_map session::run(std::initializer_list<named_input> inputs,
 }
 
 tensor_map session::run(const tensor_map& inputs, const run_options& options) const {
-  std::vector<named_input> given;
-  given.reserve(inputs.size());
-  for (const auto& [name, value] : inputs) given.emplace_back(name, value);
-  return run(std::span<const named_input>(given), options);
+  return impl_->run(inputs, options);
+}
+
+std::future<tensor_map> session::run_async(tensor_map inputs, run_options options) const {
+  std::promise<tensor_map> promise;
+  std::future<tensor_map> future = promise.get_future();
+  auto keep = [promise = std::move(promise)](std::exception_ptr failed,
+                                             tensor_map outputs) mutable {
+    if (failed) {
+      promise.set_exception(std::move(failed));
+    } else {
+      promise.set_value(std::move(outputs));
+    }
+  };
+  run_async(std::move(inputs), std::move(keep), std::move(options));
+  return future;
+}
+
+void session::run_async(tensor_map inputs, run_handler handler, run_options options) const {
+  impl_->async->add({std::move(inputs), std::move(handler), std::move(options)});
 }
 
 }  // namespace mizzen::inference

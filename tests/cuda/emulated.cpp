@@ -462,6 +462,12 @@ class emulated_gpu final : public gpu {
   void release_host(void* memory) noexcept override { std::free(memory); }
   std::unique_ptr<queue> make_queue() override { return std::make_unique<emulated_queue>(); }
   std::unique_ptr<program> prepare(const schedule& s) override {
+    // For tests: "unimplemented" or "resource_exhausted" refuses whatever comes.
+    if (const char* code = std::getenv("MIZZEN_EMULATED_REFUSES")) {
+      const bool full = std::string_view(code) == "resource_exhausted";
+      throw error(full ? errc::resource_exhausted : errc::unimplemented, "emulated gpu",
+                  "it was told to refuse");
+    }
     return std::make_unique<emulated_program>(s);
   }
   std::size_t workspace_bytes(const program&) const override { return 0; }

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -102,6 +103,44 @@ TEST(partition, small_ones_are_left_to_the_host_and_others_then_join) {
   const partition p = b.parts();
   EXPECT_EQ(p.part, (std::vector<std::size_t>{none, none, 0, 0}));
   EXPECT_TRUE(convex(b.g, p));
+}
+
+TEST(partition, values_that_a_plan_can_know) {
+  graph_of b;
+  const auto integers = [&](value_id v, dims shape) {
+    b.g.values[v].type = element_type::int64;
+    b.g.values[v].shape = std::move(shape);
+    return v;
+  };
+  const value_id x = b.input();
+  const value_id count = integers(b.input(), {1});  // may be pinned
+  const value_id ids = integers(b.input(), {unknown_dim, 8});
+  const value_id shape = integers(b.add("Shape", {x}), {2});
+  const value_id sum = integers(b.add("Add", {count, shape}), {2});
+  const value_id from_data = integers(b.add("Cast", {x}), {1});
+  const value_id mixed = integers(b.add("Add", {sum, from_data}), {2});
+  const std::vector<bool> planned = find_planned_values(b.g);
+  EXPECT_EQ(planned, (std::vector<bool>{false, true, false, true, true, false, false}));
+  EXPECT_EQ(planned.size(), mixed + 1U);
+  static_cast<void>(ids);
+}
+
+TEST(partition, shape_inputs_are_all_that_shapes_are_computed_from) {
+  graph_of b;
+  const value_id x = b.input();
+  const value_id a = b.input();
+  const value_id c = b.input();
+  const value_id d = b.add("Wa", {c});      // data
+  const value_id end = b.add("Dend", {a});  // of a
+  b.g.values[end].type = element_type::int64;
+  const value_id cut = b.add("Slice", {x, end, end});
+  b.g.outputs = {b.add("Wb", {cut, d})};
+  replace_parts(b.g, find_shape_nodes(b.g), {{0, 0, 0, 0}, 1});
+  ASSERT_EQ(b.g.nodes.size(), 1U);
+  const node& part = b.g.nodes[0];
+  const auto found = std::find(part.inputs.begin(), part.inputs.end(), a);
+  EXPECT_EQ(part.attributes.get_ints("shape_inputs"),
+            (std::vector<std::int64_t>{found - part.inputs.begin()}));
 }
 
 TEST(partition, random_graphs_are_convex_and_acyclic) {

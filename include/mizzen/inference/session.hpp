@@ -5,6 +5,7 @@
 #include <mizzen/core/log.hpp>
 #include <mizzen/inference/custom_operator.hpp>
 #include <mizzen/inference/profile.hpp>
+#include <mizzen/inference/run_handler.hpp>
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>
 #include <mizzen/inference/weight_cache.hpp>
@@ -15,6 +16,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -96,6 +98,29 @@ struct session_options {
   element_type inference_precision = element_type::float32;
   // How many sets of input shapes keep their plan and memory; the least recently used one goes.
   std::size_t cached_plans = 8;
+  // Sizes that dimensions are rounded up to, by the name that the inputs give them, in rising
+  // order: {{"batch", {1, 2, 4, 8, 16, 32}}}. A run in which such a dimension lies between two of
+  // them is computed with inputs that end in zeros (false, empty strings), and its outputs are cut
+  // to the size that was asked for; a size above the last, and 0, run as they are. A plan is then
+  // made for few shapes only, which saves much on a GPU, where kernels are compiled for each.
+  //
+  // It only rounds otherwise where the rows along that dimension are computed apart, as those of a
+  // batch are; and for the length of a sequence if zeros in its mask mean "not there", and nothing
+  // is counted from its end. It is wrong where one row is told by another (a mean over the batch, a
+  // softmax over an unmasked sequence, a window at the end of a picture): nobody but you can know.
+  //
+  // Each dimension of each output must be a number or have a name that the inputs give, so that
+  // what to cut is known; otherwise, for names that no input has, and for sizes that are not
+  // positive and rising, load throws error(invalid_argument).
+  std::map<std::string, std::vector<std::int64_t>, std::less<>> shape_buckets = {};
+  // Threads that carry out the runs of run_async(), started when they are first needed. Two let a
+  // GPU copy for one run while it computes another; on the processor more than one is of use only
+  // where a run does not keep all of its threads busy.
+  unsigned async_runs = 2;
+  // Most runs of run_async() that may wait for a thread, beyond which it throws
+  // error(resource_exhausted); 0: no bound but that of the memory of their inputs. (Whoever takes
+  // requests from outside wants one.)
+  std::size_t queued_runs = 0;
   logger log = {};
   // Shown the graph while it is loaded, as session::dump_graph() writes it: as "imported", then
   // after each pass that changed it, by the name of the pass ("fold_constants"). The graphs of If,
@@ -138,8 +163,6 @@ struct named_output {
   tensor& value;
 };
 
-using tensor_map = std::map<std::string, tensor, std::less<>>;
-
 // A model, compiled for a device. Move-only handle.
 //
 //   auto session = mizzen::inference::session::load("digits.onnx");
@@ -151,7 +174,8 @@ using tensor_map = std::map<std::string, tensor, std::less<>>;
 // threads. Loading is independent between threads. A moved-from session may only be destroyed or
 // assigned to.
 //
-// The session starts options.threads - 1 threads, which sleep between runs and end with it.
+// The session starts options.threads - 1 threads, which sleep between runs and end with it, and
+// with the first calls of run_async() options.async_runs more. For coroutines see awaitable.hpp.
 class session {
  public:
   // Reads an ONNX file. External data is looked for beside the file and nowhere else. Throws error:
@@ -200,6 +224,21 @@ class session {
                 const run_options& options = {}) const;
   void run_into(std::initializer_list<named_input> inputs,
                 std::initializer_list<named_output> outputs, const run_options& options = {}) const;
+
+  // As run(), by a thread of the session. The future gives the outputs, or throws what run() would
+  // have thrown; it may be dropped, which stops nothing: that is options.cancel's business, also
+  // for runs that still wait. What options.profile names must live until the run is over. Throws
+  // itself only error(resource_exhausted), where session_options.queued_runs wait already or the
+  // system gives no thread.
+  //
+  // Runs begin in the order of the calls. Where the session ends, begun ones are waited for and the
+  // others end with error(cancelled). Moving the session disturbs nothing.
+  std::future<tensor_map> run_async(tensor_map inputs, run_options options = run_options()) const;
+
+  // As above; handler(nullptr, outputs) or handler(exception, {}) is called once, by the thread
+  // that ran it (of a run that did not begin: in the session's destructor). It must not destroy the
+  // session; what it throws is logged. A long one holds up other runs.
+  void run_async(tensor_map inputs, run_handler handler, run_options options = run_options()) const;
 
   // As run(), for models whose inputs or outputs may be sequences or optionals. An optional input
   // may be left out.

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string_view>
 
 namespace mizzen::inference::detail {
 
@@ -114,6 +115,9 @@ class kernel {
   // True if output 0 is always the bytes of input 0 under another shape (Reshape, Squeeze …): the
   // engine then shares the memory instead of calling run() wherever it can.
   virtual bool is_view() const { return false; }
+
+  // Follows the operator's name in a profile.
+  virtual std::string_view remark() const noexcept { return {}; }
 
   virtual void run(const run_context& context) const = 0;
 };

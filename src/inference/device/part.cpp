@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <limits>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -29,10 +31,25 @@ class made_part final : public kernel {
   const std::unique_ptr<kernel> computed_;
 };
 
+// A part whose shapes the device refuses.
+class refused_part final : public kernel {
+ public:
+  explicit refused_part(std::shared_ptr<const part_on_host> instead)
+      : instead_(std::move(instead)) {}
+
+  void run(const run_context& context) const override { instead_->run(context); }
+  std::string_view remark() const noexcept override { return " on the processor"; }
+
+ private:
+  const std::shared_ptr<const part_on_host> instead_;
+};
+
 class part_kernel final : public kernel {
  public:
-  part_kernel(const compile_context& context, device& host)
-      : body_(context.n.attributes.require_graph("body")), host_(host) {}
+  part_kernel(const compile_context& context, device& host, const compile_settings& settings)
+      : body_(context.n.attributes.require_graph("body")),
+        host_(host),
+        instead_(std::make_shared<const part_on_host>(context.n, settings)) {}
 
   std::unique_ptr<kernel> for_shapes(const shape_context& shapes) const override {
     std::vector<std::shared_ptr<const tensor>> known(shapes.inputs.size());
@@ -50,14 +67,24 @@ class part_kernel final : public kernel {
     for (std::size_t i = 0; i < known.size(); ++i) {
       if (known[i]) g.values[g.inputs[i]].constant = known[i];
     }
-    check(g);
-    return std::make_unique<made_part>(std::move(g), *host_.parts());
+    try {
+      check(g);
+      return std::make_unique<made_part>(std::move(g), *host_.parts());
+    } catch (const error& e) {
+      if (e.code() != errc::unimplemented && e.code() != errc::resource_exhausted) throw;
+      instead_->warn(e);
+      return std::make_unique<refused_part>(instead_);
+    }
   }
 
-  void infer(std::span<const inferred> in, std::span<inferred> out) const {
-    std::vector<inferred> made = outputs_of(made_for(in));
+  bool infer(std::span<const inferred> in, std::span<inferred> out) const {
+    const graph g = made_for(in);
+    std::vector<inferred> made = outputs_of(g);
     std::move(made.begin(), made.end(), out.begin());
+    return !first_open(g);
   }
+
+  const part_on_host& instead() const noexcept { return *instead_; }
 
   // Where a plan computes with values that it knows.
   void run(const run_context& context) const override {
@@ -79,34 +106,48 @@ class part_kernel final : public kernel {
     return g;
   }
 
-  static void check(const graph& g) {
+  // A node and its output whose shape is not known.
+  static std::optional<std::pair<const node*, value_id>> first_open(const graph& g) {
     for (const node& n : g.nodes) {
       for (const value_id v : n.outputs) {
-        if (v == no_value || is_concrete(g.values[v].shape)) continue;
-        throw error(errc::unimplemented, describe(n),
-                    "the shape of its output '" + g.values[v].name +
-                        "' is known only while it runs, which a part on a device cannot have: run "
-                        "this model with device \"cpu\"");
+        if (v != no_value && !is_concrete(g.values[v].shape)) return std::pair(&n, v);
       }
     }
+    return std::nullopt;
+  }
+
+  static void check(const graph& g) {
+    const auto open = first_open(g);
+    if (!open) return;
+    throw error(errc::unimplemented, describe(*open->first),
+                "the shape of its output '" + g.values[open->second].name +
+                    "' is known only while it runs");
   }
 
   const std::shared_ptr<const graph> body_;
   device& host_;
+  const std::shared_ptr<const part_on_host> instead_;
 };
 
 }  // namespace
 
-std::unique_ptr<kernel> compile_part(const compile_context& context, device& host) {
+std::unique_ptr<kernel> compile_part(const compile_context& context, device& host,
+                                     const compile_settings& on_host) {
   if (host.parts() == nullptr) {
     throw error(errc::failed_precondition, describe(context.n),
                 "the device computes no parts of graphs");
   }
-  return std::make_unique<part_kernel>(context, host);
+  return std::make_unique<part_kernel>(context, host, on_host);
 }
 
-void infer_part(const kernel* k, std::span<const inferred> in, std::span<inferred> out) {
-  if (const auto* part = dynamic_cast<const part_kernel*>(k)) part->infer(in, out);
+bool infer_part(const kernel* k, std::span<const inferred> in, std::span<inferred> out) {
+  const auto* part = dynamic_cast<const part_kernel*>(k);
+  return part == nullptr || part->infer(in, out);
+}
+
+const part_on_host* on_host(const kernel* k) {
+  const auto* part = dynamic_cast<const part_kernel*>(k);
+  return part == nullptr ? nullptr : &part->instead();
 }
 
 }  // namespace mizzen::inference::detail

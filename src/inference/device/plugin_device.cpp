@@ -255,6 +255,14 @@ plugin_device::plugin_device(std::shared_ptr<const plugin_library> library, std:
   flat.cache = cache.c_str();
   parts_ = std::make_unique<plugin_parts>(
       std::make_shared<const opened_device>(std::move(library), index, flat));
+  // Kernels do not outlive the device: nobody need hold it for them.
+  on_host_.on = {std::shared_ptr<void>(), &host_};
+  on_host_.memory_limit = options.memory_limit;
+  on_host_.cached_plans = options.cached_plans;
+  on_host_.log = options.log;
+  on_host_.on_graph = options.on_graph;
+  on_host_.weights = options.weights;
+  on_host_.precision = options.inference_precision;
 }
 
 plugin_device::~plugin_device() = default;
@@ -266,7 +274,7 @@ bool plugin_device::supports(const node& n) const {
 std::unique_ptr<kernel> plugin_device::compile(const compile_context& context) const {
   if (context.n.domain == mizzen_domain && context.n.op_type == part_operator) {
     // The device of the session outlives its kernels.
-    return compile_part(context, const_cast<plugin_device&>(*this));
+    return compile_part(context, const_cast<plugin_device&>(*this), on_host_);
   }
   return host_.compile(context);
 }

@@ -4,6 +4,7 @@
 #include "inference/cpu/cpu_device.hpp"
 #include "inference/device/device.hpp"
 #include "inference/device/plugin_library.hpp"
+#include "inference/dynamic/operation.hpp"
 
 #include <cstdint>
 #include <memory>
@@ -36,6 +37,7 @@ class plugin_device final : public device {
   std::string name_;
   mutable cpu_device host_;
   std::unique_ptr<const part_compiler> parts_;
+  compile_settings on_host_;  // for parts that the device refuses
 };
 
 }  // namespace mizzen::inference::detail

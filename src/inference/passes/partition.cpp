@@ -93,7 +93,7 @@ class part_builder {
     for (std::size_t k = 0; k < copy.inputs.size(); ++k) {
       if (copy.inputs[k] == no_value) continue;
       copy.inputs[k] = use(n.inputs[k]);
-      if (is_shape_operand(n, k)) operands_.insert(n.inputs[k]);
+      if (is_shape_operand(n, k)) operands_.insert(copy.inputs[k]);
     }
     for (value_id& v : copy.outputs) {
       if (v != no_value) v = own(v);
@@ -101,7 +101,10 @@ class part_builder {
     body_.nodes.push_back(std::move(copy));
   }
 
-  // The node in the graph around; makes(v) says whether anybody outside wants a value.
+  // What it takes from the graph around.
+  const std::vector<value_id>& inputs() const noexcept { return inputs_; }
+
+  // The node in the graph around; wanted(v) says whether anybody outside uses a value.
   template <class Wanted>
   node finish(std::size_t number, const std::vector<std::size_t>& nodes, Wanted wanted) {
     node n;
@@ -117,10 +120,11 @@ class part_builder {
       }
     }
     n.inputs = inputs_;
+    const std::set<value_id> behind = behind_operands();
     std::vector<std::int64_t> operands;
     for (std::size_t k = 0; k < inputs_.size(); ++k) {
       body_.captures.push_back(k);
-      if (operands_.contains(inputs_[k])) operands.push_back(static_cast<std::int64_t>(k));
+      if (behind.contains(body_.inputs[k])) operands.push_back(static_cast<std::int64_t>(k));
     }
     n.attributes.set("shape_inputs", std::move(operands));
     n.attributes.set("body", std::make_shared<const graph>(std::move(body_)));
@@ -128,6 +132,18 @@ class part_builder {
   }
 
  private:
+  // Operands of shapes, and all values that they are computed from.
+  std::set<value_id> behind_operands() const {
+    std::set<value_id> behind = operands_;
+    for (auto n = body_.nodes.rbegin(); n != body_.nodes.rend(); ++n) {
+      if (is_shape_query(*n)) continue;
+      const bool any = std::any_of(n->outputs.begin(), n->outputs.end(),
+                                   [&](value_id v) { return behind.contains(v); });
+      if (any) behind.insert(n->inputs.begin(), n->inputs.end());
+    }
+    return behind;
+  }
+
   value_id own(value_id v) {
     const auto [it, is_new] = ids_.try_emplace(v, no_value);
     if (is_new) it->second = body_.add_value(g_.values[v]);
@@ -149,7 +165,7 @@ class part_builder {
   graph body_;
   std::map<value_id, value_id> ids_;  // from the graph around
   std::vector<value_id> inputs_;
-  std::set<value_id> operands_;
+  std::set<value_id> operands_;  // in the body
   std::set<std::size_t> added_;  // shape nodes
 };
 
@@ -183,13 +199,32 @@ void sort_nodes(graph& g) {
 }  // namespace
 
 bool is_shape_operand(const node& n, std::size_t input) {
-  static const std::map<std::string_view, std::size_t> first_operand = {
-      {"ConstantOfShape", 0}, {"CumSum", 1},    {"Expand", 1},     {"Pad", 1},
-      {"Range", 0},           {"ReduceL1", 1},  {"ReduceL2", 1},   {"ReduceLogSum", 1},
-      {"ReduceLogSumExp", 1}, {"ReduceMax", 1}, {"ReduceMean", 1}, {"ReduceMin", 1},
-      {"ReduceProd", 1},      {"ReduceSum", 1}, {"Reshape", 1},    {"Resize", 1},
-      {"Slice", 1},           {"Split", 1},     {"Squeeze", 1},    {"Tile", 1},
-      {"Trilu", 1},           {"Unsqueeze", 1}, {"Upsample", 1},   {"ReduceSumSquare", 1}};
+  static const std::map<std::string_view, std::size_t> first_operand = {{"ConstantOfShape", 0},
+                                                                        {"CumSum", 1},
+                                                                        {"Expand", 1},
+                                                                        {"OneHot", 1},
+                                                                        {"Pad", 1},
+                                                                        {"Range", 0},
+                                                                        {"ReduceL1", 1},
+                                                                        {"ReduceL2", 1},
+                                                                        {"ReduceLogSum", 1},
+                                                                        {"ReduceLogSumExp", 1},
+                                                                        {"ReduceMax", 1},
+                                                                        {"ReduceMean", 1},
+                                                                        {"ReduceMin", 1},
+                                                                        {"ReduceProd", 1},
+                                                                        {"ReduceSum", 1},
+                                                                        {"Reshape", 1},
+                                                                        {"Resize", 1},
+                                                                        {"Slice", 1},
+                                                                        {"Split", 1},
+                                                                        {"Squeeze", 1},
+                                                                        {"Tile", 1},
+                                                                        {"TopK", 1},
+                                                                        {"Trilu", 1},
+                                                                        {"Unsqueeze", 1},
+                                                                        {"Upsample", 1},
+                                                                        {"ReduceSumSquare", 1}};
   const auto found = first_operand.find(n.op_type);
   return found != first_operand.end() && input >= found->second;
 }
@@ -234,6 +269,29 @@ std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& sh
     }
   }
   return host;
+}
+
+std::vector<bool> find_planned_values(const graph& g) {
+  const auto is_integer = [](element_type t) {
+    return t == element_type::int64 || t == element_type::int32 || t == element_type::boolean;
+  };
+  std::vector<bool> planned(g.values.size(), false);
+  for (const value_id v : g.inputs) {
+    const value& in = g.values[v];
+    planned[v] = is_integer(in.type) && in.shape && in.shape->size() <= 1;
+  }
+  for (std::size_t v = 0; v < planned.size(); ++v) {
+    if (g.values[v].constant) planned[v] = true;
+  }
+  for (const node& n : g.nodes) {
+    bool all = !n.inputs.empty() && !n.custom && !has_subgraph(n) && !runs_as_operation(n, g);
+    for (const value_id v : n.inputs) all = all && (v == no_value || planned[v]);
+    if (!all && !is_shape_query(n)) continue;
+    for (const value_id v : n.outputs) {
+      if (v != no_value) planned[v] = true;
+    }
+  }
+  return planned;
 }
 
 partition find_parts(const graph& g, const std::vector<bool>& shape_nodes,
@@ -290,10 +348,8 @@ void replace_parts(graph& g, const std::vector<bool>& shape_nodes, const partiti
     members[parts.part[i]].push_back(i);
   }
   // Outputs of a part are what the host uses, and the inputs of other parts.
-  const auto nobody = [](value_id) { return false; };
-  std::vector<part_builder> probes = builders;
-  for (std::size_t p = 0; p < parts.count; ++p) {
-    for (const value_id v : probes[p].finish(p, members[p], nobody).inputs) used[v] = true;
+  for (const part_builder& b : builders) {
+    for (const value_id v : b.inputs()) used[v] = true;
   }
   std::vector<node> made;
   for (std::size_t p = 0; p < parts.count; ++p) {
@@ -312,7 +368,11 @@ bool assign_parts(graph& g, pass_context& context) {
     // Quantised weights go with who uses them as well.
     shape_nodes[i] = shape_nodes[i] || is_dequantised_constant(g, g.nodes[i], *device);
   }
+  const std::vector<bool> planned = find_planned_values(g);
   const auto supported = [&](const node& n) {
+    for (std::size_t k = 0; k < n.inputs.size(); ++k) {
+      if (n.inputs[k] != no_value && is_shape_operand(n, k) && !planned[n.inputs[k]]) return false;
+    }
     return !n.custom && n.post_ops.empty() && !has_subgraph(n) && !runs_as_operation(n, g) &&
            device->supports(g, n);
   };

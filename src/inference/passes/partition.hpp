@@ -18,6 +18,11 @@ std::vector<bool> find_shape_nodes(const graph& g);
 std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& shape_nodes,
                                      const std::function<bool(const node&)>& supported);
 
+// Values that are known when a plan is made, or can be: constants, what is computed from shapes,
+// integers that are inputs of the graph and of one dimension at most, and what is computed from
+// these. A node with a shape that hangs on any other value is none of a part's.
+std::vector<bool> find_planned_values(const graph& g);
+
 struct partition {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);
   std::vector<std::size_t> part;  // by node; none: not the device's
@@ -34,7 +39,7 @@ partition find_parts(const graph& g, const std::vector<bool>& shape_nodes,
 
 // Each part becomes a node DevicePart of the domain mizzen. Its attribute body is a graph that has
 // the node's inputs and outputs, and the shape nodes it needs; shape_inputs are the inputs whose
-// values its shapes hang on.
+// values its shapes hang on, whatever is computed between.
 void replace_parts(graph& g, const std::vector<bool>& shape_nodes, const partition& parts);
 
 // Whether the node's shapes hang on the value of this input.

@@ -1,5 +1,7 @@
 #include "inference/runtime/executable.hpp"
 
+#include "inference/device/part.hpp"
+
 #include <limits>
 #include <string>
 #include <unordered_set>
@@ -85,6 +87,14 @@ std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs,
       }
       if (!more) throw;
     }
+  }
+  if (log_.enabled(log_level::debug)) {
+    std::string text;
+    for (const shape_type& shape : made->input_shapes()) {
+      text += (text.empty() ? "" : ", ") + to_string(shape);
+    }
+    log_.log(log_level::debug, "inference", "plan made",
+             {{"inputs", text}, {"steps", made->step_count()}});
   }
   // Made outside the lock: runs with known shapes need not wait. Two threads may make the same
   // plan; the second one is then used once and dropped from the end of the list.
@@ -181,17 +191,28 @@ std::pair<executable::step, executable::step> executable::split(const stage& s,
                                                                 std::size_t before) const {
   std::pair<step, step> parts{planned_step(s.part().first, before),
                               planned_step(before, s.part().last)};
-  const std::lock_guard lock(mutex_);
-  auto list = std::make_shared<step_list>(*steps_);
-  for (std::size_t i = 0; i < list->size(); ++i) {
-    if ((*list)[i].planned.get() != &s) continue;
-    (*list)[i] = parts.second;
-    list->insert(list->begin() + static_cast<std::ptrdiff_t>(i), parts.first);
-    steps_ = std::move(list);
-    break;
-  }
-  // Where another run has split it meanwhile, this one goes on with its own parts.
+  replace(s, {parts.first, parts.second});
   return parts;
+}
+
+std::shared_ptr<const stage> executable::split_off_part(const stage& s) const {
+  const program_part& part = s.part();
+  step_list steps{{nullptr, part.first, dead_after(part.first, part.first + 1)}};
+  if (part.first + 1 < part.last) steps.push_back(planned_step(part.first + 1, part.last));
+  replace(s, steps);
+  return steps.back().planned;
+}
+
+// Where another run has split the stage meanwhile, this one goes on with its own parts.
+void executable::replace(const stage& s, const step_list& by) const {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find_if(steps_->begin(), steps_->end(),
+                               [&](const step& one) { return one.planned.get() == &s; });
+  if (at == steps_->end()) return;
+  auto list = std::make_shared<step_list>(steps_->begin(), at);
+  list->insert(list->end(), by.begin(), by.end());
+  list->insert(list->end(), at + 1, steps_->end());
+  steps_ = std::move(list);
 }
 
 std::shared_ptr<const executable::step_list> executable::steps() const {
@@ -207,6 +228,9 @@ void executable::release_memory() const noexcept {
   for (const auto& operation : program_.operations) {
     if (operation) operation->release_memory();
   }
+  for (const auto& kernel : program_.kernels) {
+    if (const part_on_host* instead = on_host(kernel.get())) instead->release_memory();
+  }
 }
 
 // Of operations, whose shapes are those of the graph: a run may make others each time.
@@ -217,6 +241,7 @@ std::shared_ptr<const label_list> executable::labels() const {
   auto list = std::make_shared<label_list>();
   for (const node& n : g.nodes) {
     list->push_back(label_of(n, g, [&](value_id v) { return type_text(g, v); }));
+    if (n.op_type == part_operator) list->back().fused += " on the processor";
   }
   labels_ = std::move(list);
   return labels_;
@@ -292,7 +317,14 @@ bool executable::run_planned(const stage& s, frame& f, const run_state& state,
     try {
       p = s.make(tensors_for(part, f), state.cancel);
     } catch (const data_dependent_shape& e) {
-      if (e.node() == part.first) throw;
+      if (e.node() == part.first) {
+        const part_on_host* const instead = on_host(program_.kernels[part.first].get());
+        if (instead == nullptr) throw;
+        instead->warn(e);
+        run_operation(part.first, f, state);
+        rest = split_off_part(s);
+        return rest == nullptr;
+      }
       const auto [before, after] = split(s, e.node());
       rest = after.planned;
       std::shared_ptr<const stage> none;
@@ -323,7 +355,12 @@ void executable::run_operation(std::size_t at, frame& f, const run_state& state)
   std::vector<item> outputs(n.outputs.size());
   if (state.recorder != nullptr) state.recorder->begin(&state.recorder->keep(labels())[at]);
   try {
-    program_.operations[at]->run({inputs, state}, outputs);
+    if (const part_on_host* instead = on_host(program_.kernels[at].get())) {
+      std::vector<item> made = instead->run(inputs, state);
+      std::move(made.begin(), made.end(), outputs.begin());
+    } else {
+      program_.operations[at]->run({inputs, state}, outputs);
+    }
   } catch (const error& e) {
     throw named(n, e);
   }

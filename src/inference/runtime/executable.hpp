@@ -22,6 +22,7 @@ class stage {
         part_(std::move(part)),
         memory_limit_(settings.memory_limit),
         cached_plans_(settings.cached_plans),
+        log_(settings.log),
         pinned_(part_.inputs.size(), false) {}
   stage(const stage&) = delete;
   stage& operator=(const stage&) = delete;
@@ -73,6 +74,7 @@ class stage {
   const program& program_;
   const program_part part_;
   const std::size_t memory_limit_, cached_plans_;
+  const logger log_;
 
   mutable std::mutex mutex_;
   mutable std::vector<std::shared_ptr<const plan>> plans_;
@@ -99,7 +101,7 @@ class borrowed_workspace {
 //
 // A graph is cut at its operations, and before each node whose output shapes hang on data that
 // cannot be known when the nodes before it are planned. Between the cuts values are tensors of
-// their own.
+// their own. A part of a device with such a shape runs on the host from then on.
 class executable {
  public:
   // The graph has inferred types and shapes, and has been through the passes.
@@ -149,6 +151,9 @@ class executable {
                    std::shared_ptr<const stage>& rest) const;
   void run_operation(std::size_t node, frame& f, const run_state& state) const;
   std::pair<step, step> split(const stage& s, std::size_t before) const;
+  // The first node, a part of a device, becomes an operation; the rest of the stage, or null.
+  std::shared_ptr<const stage> split_off_part(const stage& s) const;
+  void replace(const stage& s, const step_list& by) const;
   std::shared_ptr<const step_list> steps() const;
   std::shared_ptr<const label_list> labels() const;
 

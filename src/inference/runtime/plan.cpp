@@ -20,6 +20,12 @@ constexpr std::size_t max_evaluated_bytes = std::size_t{1} << 16;
 // Stands for the memory of values with no elements, which nobody reads.
 alignas(64) std::byte empty_memory[64];
 
+// Inputs of a part whose values the shapes in it follow from.
+std::vector<std::int64_t> shape_inputs_of(const node& n) {
+  if (n.domain != "mizzen" || n.op_type != part_operator) return {};
+  return n.attributes.get_ints("shape_inputs");
+}
+
 bool depends_on_shape_only(const node& n) {
   return n.domain.empty() && (n.op_type == "Shape" || n.op_type == "Size");
 }
@@ -85,7 +91,9 @@ class plan::builder {
       const bool open = std::any_of(made.begin(), made.end(), [](const inferred& o) {
         return o.type != element_type::undefined && !is_concrete(o.shape);
       });
-      if (open) infer_part(p_.kernels[i].get(), in, made);
+      if (open || !shape_inputs_of(n).empty()) {
+        if (!infer_part(p_.kernels[i].get(), in, made)) ask_for_shape_inputs(i);
+      }
       for (std::size_t k = 0; k < n.outputs.size(); ++k) {
         const value_id v = n.outputs[k];
         if (v == no_value || made[k].type == element_type::undefined) continue;
@@ -109,6 +117,21 @@ class plan::builder {
         compute(i, made);
       }
     }
+  }
+
+  // What a device computes must be known of throughout the part, not only of its outputs.
+  void ask_for_shape_inputs(std::size_t i) const {
+    const node& n = g_.nodes[i];
+    std::vector<value_id> wanted;
+    for (const std::int64_t k : shape_inputs_of(n)) {
+      const value_id v = n.inputs[static_cast<std::size_t>(k)];
+      if (!known(v)) wanted.push_back(v);
+    }
+    if (wanted.empty()) return;
+    throw data_dependent_shape(
+        error(errc::unimplemented, describe(n),
+              "shapes in it depend on more data than a plan can be made for"),
+        i, std::move(wanted));
   }
 
   // A shape function may take what was unknown at load for a number: what was compiled since relied
@@ -403,6 +426,7 @@ std::shared_ptr<const label_list> plan::labels() const {
     list->push_back(label_of(program_.g.nodes[s.node], program_.g, [&](value_id v) {
       return std::string(to_string(program_.g.values[v].type)) + to_string(shapes_[v]);
     }));
+    list->back().fused += s.compute->remark();
   }
   labels_ = std::move(list);
   return labels_;

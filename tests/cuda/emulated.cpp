@@ -111,12 +111,25 @@ float get(const void* memory, element_type type, std::int64_t i) {
     return from_float8(static_cast<const std::uint8_t*>(memory)[i], 2, 15, true);
   if (type == element_type::float32) return static_cast<const float*>(memory)[i];
   if (type == element_type::float16) return from_half(static_cast<const std::uint16_t*>(memory)[i]);
+  if (type == element_type::bfloat16) {
+    const auto bits = static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(memory)[i])
+                      << 16U;
+    float f = 0;
+    std::memcpy(&f, &bits, sizeof f);
+    return f;
+  }
   throw error(errc::unimplemented, "emulated gpu", "a product of this type");
 }
 
 void put(void* memory, element_type type, std::int64_t i, float v) {
   if (type == element_type::float32) {
     static_cast<float*>(memory)[i] = v;
+  } else if (type == element_type::bfloat16) {
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &v, sizeof bits);
+    // To nearest, ties to even; a NaN keeps a bit.
+    bits = std::isnan(v) ? bits | 0x400000U : bits + 0x7fffU + (bits >> 16U & 1U);
+    static_cast<std::uint16_t*>(memory)[i] = static_cast<std::uint16_t>(bits >> 16U);
   } else {
     static_cast<std::uint16_t*>(memory)[i] = to_half(v);
   }
@@ -141,6 +154,24 @@ void check_bytes(const gemm_step& g) {
   if (!fits) throw error(errc::internal, "emulated gpu", "a product of bytes that lies wrong");
 }
 
+// sums[j] = the sum over k of row[k] * columns[k][j]; columns are padded to a multiple of `lanes`,
+// so that the compiler knows how long the innermost loop is.
+constexpr std::size_t lanes = 16;
+std::size_t padded(std::int64_t n) {
+  return (static_cast<std::size_t>(n) + lanes - 1) / lanes * lanes;
+}
+void sums_of(const std::vector<float>& row, const std::vector<float>& columns,
+             std::vector<float>& sums) {
+  std::fill(sums.begin(), sums.end(), 0.0F);
+  const float* c = columns.data();
+  for (const float x : row) {
+    for (std::size_t j = 0; j < sums.size(); j += lanes, c += lanes) {
+      float* to = sums.data() + j;
+      for (std::size_t l = 0; l < lanes; ++l) to[l] += x * c[l];
+    }
+  }
+}
+
 void multiply(const gemm_step& g, std::span<void* const> memory) {
   const bool whole = g.type_of_a() == element_type::int8;
   if (size_of(g.type_of_a()) == 1) check_bytes(g);
@@ -149,22 +180,35 @@ void multiply(const gemm_step& g, std::span<void* const> memory) {
     return m.offset + b * m.batch_stride +
            (m.transposed ? column * m.lead + row : row * m.lead + column);
   };
-  for (std::int64_t b = 0; b < g.batch; ++b) {
+  for (std::int64_t b = 0; b < g.batch && whole; ++b) {
     for (std::int64_t i = 0; i < g.m; ++i) {
       for (std::int64_t j = 0; j < g.n; ++j) {
-        if (whole) {
-          const auto* x = static_cast<const std::int8_t*>(memory[g.a.buffer]);
-          const auto* y = static_cast<const std::int8_t*>(memory[g.b.buffer]);
-          std::int32_t sum = 0;
-          for (std::int64_t k = 0; k < g.k; ++k) sum += x[at(g.a, b, i, k)] * y[at(g.b, b, k, j)];
-          static_cast<std::int32_t*>(memory[g.out.buffer])[at(g.out, b, i, j)] = sum;
-          continue;
-        }
-        float s = 0;
-        for (std::int64_t k = 0; k < g.k; ++k) {
-          s += get(memory[g.a.buffer], g.type_of_a(), at(g.a, b, i, k)) *
-               get(memory[g.b.buffer], g.type_of_b(), at(g.b, b, k, j));
-        }
+        const auto* x = static_cast<const std::int8_t*>(memory[g.a.buffer]);
+        const auto* y = static_cast<const std::int8_t*>(memory[g.b.buffer]);
+        std::int32_t sum = 0;
+        for (std::int64_t k = 0; k < g.k; ++k) sum += x[at(g.a, b, i, k)] * y[at(g.b, b, k, j)];
+        static_cast<std::int32_t*>(memory[g.out.buffer])[at(g.out, b, i, j)] = sum;
+      }
+    }
+  }
+  if (whole) return;
+  const std::size_t width = padded(g.n);
+  std::vector<float> columns(static_cast<std::size_t>(g.k) * width);
+  std::vector<float> row(static_cast<std::size_t>(g.k)), sums(width);
+  for (std::int64_t b = 0; b < g.batch; ++b) {
+    for (std::int64_t k = 0; k < g.k; ++k) {
+      float* to = columns.data() + static_cast<std::size_t>(k) * width;
+      for (std::int64_t j = 0; j < g.n; ++j) {
+        to[j] = get(memory[g.b.buffer], g.type_of_b(), at(g.b, b, k, j));
+      }
+    }
+    for (std::int64_t i = 0; i < g.m; ++i) {
+      for (std::int64_t k = 0; k < g.k; ++k) {
+        row[static_cast<std::size_t>(k)] = get(memory[g.a.buffer], g.type_of_a(), at(g.a, b, i, k));
+      }
+      sums_of(row, columns, sums);
+      for (std::int64_t j = 0; j < g.n; ++j) {
+        float s = sums[static_cast<std::size_t>(j)];
         if (g.has_bias) s += get(memory[g.bias_buffer], g.type, g.bias_offset + j);
         put(memory[g.out.buffer], g.type, at(g.out, b, i, j), act(g.act, s));
       }
@@ -230,25 +274,49 @@ void convolve(const conv_step& c, std::span<void* const> memory) {
   if (c.has_bias) check_aligned({&c.bias});
   if (c.has_residual) check_aligned({&c.residual});
   dims window(c.w.shape.begin() + 1, c.w.shape.end());  // channels, kernel…
-  for_each_index(c.out.shape, [&](const dims& at) {
-    float s = 0;
+  std::size_t size = 1;
+  for (const std::int64_t d : window) size *= static_cast<std::size_t>(d);
+  const std::int64_t wide = c.out.shape[1] / c.groups;  // output channels of a group
+  std::vector<float> columns(size * padded(wide)), row(size), sums(padded(wide));
+  for (std::int64_t group = 0; group < c.groups; ++group) {
+    std::size_t n = 0;
     for_each_index(window, [&](const dims& k) {
-      dims x = {at[0], k[0]};
-      for (std::size_t d = 1; d < k.size(); ++d) {
-        const std::int64_t i =
-            at[d + 1] * c.strides[d - 1] + k[d] * c.dilations[d - 1] - c.pads_begin[d - 1];
-        if (i < 0 || i >= c.x.shape[d + 1]) return;
-        x.push_back(i);
-      }
-      dims w = {at[1]};
+      dims w = {0};
       w.insert(w.end(), k.begin(), k.end());
-      s += get(memory[c.x.buffer], c.type, place(c.x, x)) *
-           get(memory[c.w.buffer], c.type, place(c.w, w));
+      for (std::int64_t o = 0; o < wide; ++o) {
+        w[0] = group * wide + o;
+        columns[n * sums.size() + static_cast<std::size_t>(o)] =
+            get(memory[c.w.buffer], c.type, place(c.w, w));
+      }
+      ++n;
     });
-    if (c.has_bias) s += get(memory[c.bias.buffer], c.type, place(c.bias, {at[1]}));
-    if (c.has_residual) s += get(memory[c.residual.buffer], c.type, place(c.residual, at));
-    put(memory[c.out.buffer], c.type, place(c.out, at), act(c.act, s));
-  });
+    dims points = c.out.shape;
+    points[1] = 1;
+    for_each_index(points, [&](const dims& point) {
+      n = 0;
+      dims x(point.size());
+      for_each_index(window, [&](const dims& k) {
+        x[0] = point[0];
+        x[1] = group * window[0] + k[0];
+        bool inside = true;
+        for (std::size_t d = 1; d < k.size(); ++d) {
+          x[d + 1] =
+              point[d + 1] * c.strides[d - 1] + k[d] * c.dilations[d - 1] - c.pads_begin[d - 1];
+          inside = inside && x[d + 1] >= 0 && x[d + 1] < c.x.shape[d + 1];
+        }
+        row[n++] = inside ? get(memory[c.x.buffer], c.type, place(c.x, x)) : 0.0F;
+      });
+      sums_of(row, columns, sums);
+      dims at = point;
+      for (std::int64_t o = 0; o < wide; ++o) {
+        at[1] = group * wide + o;
+        float s = sums[static_cast<std::size_t>(o)];
+        if (c.has_bias) s += get(memory[c.bias.buffer], c.type, place(c.bias, {at[1]}));
+        if (c.has_residual) s += get(memory[c.residual.buffer], c.type, place(c.residual, at));
+        put(memory[c.out.buffer], c.type, place(c.out, at), act(c.act, s));
+      }
+    });
+  }
 }
 
 struct dim {

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import pathlib
@@ -358,6 +359,49 @@ def test_other_threads_go_on_during_a_run():
     quarter = (times["end"] - times["start"]) / 4
     middle = [t for t in ticks if times["start"] + quarter < t < times["end"] - quarter]
     assert middle
+
+
+def test_runs_are_awaited(session):
+    async def several():
+        batches = [np.random.default_rng(n).normal(size=(n, 16)).astype(np.float32) for n in range(1, 9)]
+        made = await asyncio.gather(*(session.run_async({"pixels": b}) for b in batches))
+        for batch, outputs in zip(batches, made):
+            np.testing.assert_array_equal(outputs["scores"], session.run({"pixels": batch})["scores"])
+        with pytest.raises(mizzen.Error) as caught:
+            await session.run_async({"pixels": PIXELS[:, :3]})
+        assert caught.value.code == "invalid_argument" and caught.value.subject == "input 'pixels'"
+
+    asyncio.run(several())
+    with pytest.raises(RuntimeError):  # no loop here
+        session.run_async({"pixels": PIXELS})
+
+
+def test_a_session_may_be_dropped_while_it_runs():
+    async def drop():
+        futures = [Session(models.classifier()).run_async({"pixels": PIXELS}) for _ in range(20)]
+        cancelled = Session(models.classifier(), async_runs=1).run_async({"pixels": PIXELS})
+        cancelled.cancel()
+        for outputs in await asyncio.gather(*futures):
+            assert outputs["scores"].shape[0] == 5
+
+    asyncio.run(drop())
+
+    async def leave():  # the loop ends before its runs do
+        for _ in range(20):
+            Session(models.classifier()).run_async({"pixels": PIXELS})
+
+    asyncio.run(leave())
+
+
+def test_shape_buckets(session):
+    bucketed = Session(models.classifier(), shape_buckets={"batch": [4, 8]})
+    for n in (1, 4, 5, 9):
+        pixels = np.random.default_rng(n).normal(size=(n, 16)).astype(np.float32)
+        scores = bucketed.run({"pixels": pixels})["scores"]
+        np.testing.assert_allclose(scores, session.run({"pixels": pixels})["scores"], rtol=1e-5, atol=1e-6)
+    with pytest.raises(mizzen.Error) as caught:
+        Session(models.classifier(), shape_buckets={"nobody": [1]})
+    assert caught.value.subject == "session_options.shape_buckets['nobody']"
 
 
 def test_only_the_init_function_is_visible():

@@ -15,6 +15,10 @@ Into arrays of your own, run after run without an allocation of the engine:
     scores = np.empty((1, 10), np.float32)
     session.run({"pixels": pixels}, {"scores": scores})
 
+In a coroutine, by threads of the session:
+
+    outputs = await session.run_async({"pixels": pixels})
+
 Arrays go in without a copy where they are contiguous, and come out without one. Anything that NumPy
 can view (a torch tensor on the CPU, anything with DLPack) may go in; lists take the type that the model declares. run()
 releases the GIL, and may be called from several threads at once. Errors are mizzen.Error.

@@ -1,6 +1,7 @@
 // What the files of the extension module share.
 #pragma once
 
+#include <mizzen/inference/session.hpp>
 #include <mizzen/inference/tensor.hpp>
 
 #include <pybind11/numpy.h>
@@ -37,5 +38,13 @@ tensor to_target(const py::handle& object, std::string_view subject);
 // types that NumPy lacks (bfloat16, float8) come from the package ml_dtypes; without it, and for
 // packed types, error(unimplemented).
 py::object to_array(tensor value, std::string_view subject);
+
+// Ends a session without the GIL.
+struct session_deleter {
+  void operator()(inference::session* s) const noexcept;
+};
+
+// Session.run_async(): an asyncio future of the running loop. self is a Session.
+py::object run_async(const py::object& self, const py::dict& inputs);
 
 }  // namespace mizzen::python

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,7 +31,9 @@ session load(const py::object& model, const std::string& device, unsigned thread
              std::optional<std::size_t> memory_limit, bool optimize,
              std::function<void(std::string_view, const std::string&)> on_graph,
              std::shared_ptr<inference::weight_cache> weights, bool map_weights,
-             const std::string& inference_precision) {
+             const std::string& inference_precision,
+             const std::map<std::string, std::vector<std::int64_t>>& shape_buckets,
+             unsigned async_runs, std::size_t queued_runs) {
   inference::session_options options;
   if (inference_precision == "bfloat16") {
     options.inference_precision = inference::element_type::bfloat16;
@@ -44,6 +47,9 @@ session load(const py::object& model, const std::string& device, unsigned thread
   options.on_graph = std::move(on_graph);
   options.weights = std::move(weights);
   options.map_weights = map_weights;
+  options.shape_buckets.insert(shape_buckets.begin(), shape_buckets.end());
+  options.async_runs = async_runs;
+  options.queued_runs = queued_runs;
   if (memory_limit) options.memory_limit = *memory_limit;
   if (PyObject_CheckBuffer(model.ptr()) != 0) {
     Py_buffer view;
@@ -287,16 +293,20 @@ void bind_inference(py::module_& module) {
       .def("__len__", &weight_cache::size)
       .def_property_readonly("hits", &weight_cache::hits);
 
-  py::class_<session>(module, "Session", "An ONNX model, compiled for a device.")
+  py::class_<session, std::unique_ptr<session, session_deleter>>(
+      module, "Session", "An ONNX model, compiled for a device.")
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
            py::kw_only(), py::arg("memory_limit") = py::none(), py::arg("optimize") = true,
            py::arg("on_graph") = py::none(), py::arg("weights") = py::none(),
-           py::arg("map_weights") = false, py::arg("inference_precision") = "float32")
+           py::arg("map_weights") = false, py::arg("inference_precision") = "float32",
+           py::arg("shape_buckets") = std::map<std::string, std::vector<std::int64_t>>(),
+           py::arg("async_runs") = 2, py::arg("queued_runs") = 0)
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)
       .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none(), py::kw_only(),
            py::arg("profile") = py::none())
+      .def("run_async", &run_async, py::arg("inputs"))
       .def("release_memory", &session::release_memory, py::call_guard<py::gil_scoped_release>())
       .def("dump_graph", &session::dump_graph, py::call_guard<py::gil_scoped_release>());
 }

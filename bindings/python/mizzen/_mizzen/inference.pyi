@@ -1,3 +1,4 @@
+import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
@@ -117,6 +118,9 @@ class Session:
         weights: WeightCache | None = None,
         map_weights: bool = False,
         inference_precision: Literal["float32", "bfloat16"] = "float32",
+        shape_buckets: Mapping[str, list[int]] = {},
+        async_runs: int = 2,
+        queued_runs: int = 0,
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
@@ -126,6 +130,9 @@ class Session:
         map_weights: map the model's files instead of reading them. They must not be written to or made shorter while
             the session lives, which would kill the process; replace a model by renaming a new file over it.
         inference_precision: the narrowest type that products with constant weights may round their operands to.
+        shape_buckets: {"batch": [1, 2, 4, 8]}: inputs are padded with zeros up to the next of these sizes, and outputs
+            cut back, so that few shapes are planned. Right where rows are computed apart, or masked.
+        async_runs: threads that carry out run_async(). queued_runs: most runs that may wait for one; 0: no bound.
         """
     @property
     def inputs(self) -> list[ValueInfo]: ...
@@ -146,6 +153,9 @@ class Session:
         An output is an array; a list of arrays where it is a sequence; None where it is an optional without its
         element. Inputs likewise: an optional one may be None, or left out.
         """
+    def run_async(self, inputs: Mapping[str, Any]) -> "asyncio.Future[dict[str, Any]]":
+        """As run(inputs), by a thread of the session: `outputs = await session.run_async(inputs)`. To be called where an
+        event loop runs; cancelling the future stops the run. The arrays must not be written to until it is over."""
     def release_memory(self) -> None:
         """Gives back the working memory and plans kept for the next runs; runs under way keep theirs."""
     def dump_graph(self) -> str:

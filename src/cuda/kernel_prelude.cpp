@@ -111,12 +111,6 @@ __device__ __forceinline__ float quantised(float v, float zero, float low, float
   return fminf(fmaxf(rintf(v) + zero, low), high);
 }
 
-// Source: ONNX DynamicQuantizeLinear-11.
-__device__ __forceinline__ float dynamic_scale(float low, float high) {
-  const float range = fmaxf(high, 0.0f) - fminf(low, 0.0f);
-  return (range == 0.0f ? 1.0f : range) / 255.0f;
-}
-
 // NaN goes through, as in ONNX.
 __device__ __forceinline__ float larger(float a, float b) { return a != a || a > b ? a : b; }
 __device__ __forceinline__ float smaller(float a, float b) { return a != a || a < b ? a : b; }

@@ -1,4 +1,5 @@
 // Numbers of 8 bits: to them, from them, and the ways they are chosen.
+#include "cuda/kernel_writer.hpp"
 #include "cuda/lower_bytes.hpp"
 
 #include <array>
@@ -105,33 +106,67 @@ bool supports_dynamic(const part& p, const node& n) {
   return float_in(p, n, 0) && !n.outputs.empty();
 }
 
-// Source: ONNX DynamicQuantizeLinear-11. The scale and the zero point are floats here.
+// Blocks that look at numbers of their own, each for as many as these at least.
+constexpr std::int64_t most_blocks = 256;
+constexpr std::int64_t numbers_per_block = 2048;
+
+// A kernel whose blocks find the ends of what they look at. each: what to do with element i.
+kernel_step ends_kernel(const view& from, std::string_view type, std::int64_t count,
+                        std::int64_t blocks, const std::string& each, const std::string& finish,
+                        const view& to) {
+  kernel_step k;
+  k.source = "extern \"C\" __global__ void __launch_bounds__(256) NAME(const " + std::string(type) +
+             "* __restrict__ p0, float* __restrict__ q) {\n  __shared__ float partial[8];\n"
+             "  float low = 0.0f, high = 0.0f;\n  for (long long i = blockIdx.x * 256u + "
+             "threadIdx.x; i < " +
+             std::to_string(count) + "; i += " + std::to_string(256 * blocks) + ") {\n" + each +
+             "  }\n  low = over_block(low, lesser(), partial);\n"
+             "  high = over_block(high, greater(), partial);\n  if (threadIdx.x != 0) return;\n" +
+             finish + "}\n";
+  k.buffers = {from.buffer, to.buffer};
+  k.blocks = static_cast<std::uint32_t>(blocks);
+  k.threads = 256;
+  k.meets = true;
+  return k;
+}
+
+// Two numbers: the scale and the zero point. Source: ONNX DynamicQuantizeLinear-11.
+view dynamic_steps(lowering& l, view x) {
+  const std::int64_t count = count_of(x.shape);
+  view lying = x;
+  lying.strides = dense_strides(x.shape, physical_order(x));
+  if (lying != x) {
+    const view dense = l.allocate(x.shape, x.type);
+    l.copy(x, dense);
+    x = dense;
+  }
+  const std::int64_t blocks = std::clamp<std::int64_t>(count / numbers_per_block, 1, most_blocks);
+  const view ends = l.allocate({blocks, 2}, element_type::float32);
+  l.add(ends_kernel(x, type_text(l.buffers()[x.buffer].type), count, blocks,
+                    "    const float v = read(p0, " + std::to_string(x.offset) +
+                        " + i);\n    low = fminf(low, v);\n    high = fmaxf(high, v);\n",
+                    "  q[2 * blockIdx.x] = low;\n  q[2 * blockIdx.x + 1] = high;\n", ends));
+  const view steps = l.allocate({2}, element_type::float32);
+  l.add(ends_kernel(ends, "float", blocks, 1,
+                    "    low = fminf(low, p0[2 * i]);\n    high = fmaxf(high, p0[2 * i + 1]);\n",
+                    "  const float scale = (high == low ? 1.0f : high - low) / 255.0f;\n"
+                    "  q[0] = scale;\n"
+                    "  q[1] = rintf(fminf(fmaxf(-low / scale, 0.0f), 255.0f));\n",
+                    steps));
+  return steps;
+}
+
 void dynamic_quantise(lowering& l, const node& n) {
   const dims& shape = l.shape(n.inputs[0]);
-  // Read three times: in memory, whatever it is made from.
-  const view x = l.in_memory(n.inputs[0]);
-  const auto reduce = [&](row_operation::kind kind, const view& to) {
-    row_operation least;
-    least.what = kind;
-    least.reduced.assign(shape.size(), true);
-    view out = to;
-    out.shape = shape;
-    out.strides.assign(shape.size(), 0);
-    l.add(row_kernel(least, shape, load(x), out, l.buffers()));
-  };
-  const view low = l.allocate({}, element_type::float32);
-  const view high = l.allocate({}, element_type::float32);
   if (count_of(shape) == 0) l.unsupported("an input of no elements");
-  reduce(row_operation::kind::min, low);
-  reduce(row_operation::kind::max, high);
-  const view scale = l.allocate({}, element_type::float32);
-  const view zero = l.allocate({}, element_type::float32);
-  l.add(
-      map_kernel(operation("dynamic_scale($0, $1)", {load(low), load(high)}), scale, l.buffers()));
-  l.add(map_kernel(operation("quantised(smaller(larger(-smaller($0, 0.0f) / $1, 0.0f), 255.0f), "
-                             "0.0f, 0.0f, 255.0f)",
-                             {load(low), load(scale)}),
-                   zero, l.buffers()));
+  const view x = l.in_memory(n.inputs[0]);
+  const view steps = dynamic_steps(l, x);
+  // The zero point is a float here.
+  view scale = steps;
+  scale.shape = {};
+  scale.strides = {};
+  view zero = scale;
+  zero.offset = 1;
   if (n.outputs.size() > 1 && n.outputs[1] != no_value) l.set(n.outputs[1], scale);
   if (n.outputs.size() > 2 && n.outputs[2] != no_value) l.set(n.outputs[2], zero);
   if (n.outputs[0] == no_value) return;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
@@ -418,9 +419,33 @@ void* library_of(const std::string& text) {
 // One kernel at a time in the whole process: a kernel's place in the grid is global to its library.
 std::mutex running;
 
+// With MIZZEN_EMULATED_SHOW in the environment: the steps of each part that is prepared, with
+// ONNX's numbers of types.
+void show(const schedule& s) {
+  if (std::getenv("MIZZEN_EMULATED_SHOW") == nullptr) return;
+  for (const auto* list : {&s.setup, &s.steps}) {
+    for (const step& one : *list) {
+      const auto type = [](element_type t) {
+        return "type " + std::to_string(static_cast<int>(t));
+      };
+      std::string what = "kernel to " + type(s.buffers[one.writes()].type);
+      if (const auto* g = std::get_if<gemm_step>(&one.what)) {
+        what = "product of " + type(g->type_of_a()) + " and " + type(g->type_of_b()) + " to " +
+               type(g->type);
+      } else if (const auto* c = std::get_if<conv_step>(&one.what)) {
+        what = "convolution of " + type(c->type);
+      }
+      std::fprintf(stderr, "%s: %s, %lld elements: %s\n", list == &s.setup ? "setup" : "step",
+                   what.c_str(), static_cast<long long>(s.buffers[one.writes()].count),
+                   one.node.c_str());
+    }
+  }
+}
+
 class emulated_program final : public program {
  public:
   explicit emulated_program(const schedule& s) : plan(s) {
+    show(s);
     const module_text m = make_module(s);
     if (m.names.empty()) return;
 #ifdef MIZZEN_TEST_NVRTC

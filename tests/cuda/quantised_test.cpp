@@ -270,18 +270,32 @@ TEST(cuda_quantised, casts_of_bytes) {
 }
 
 TEST(cuda_quantised, dynamic) {
+  // A row of many blocks, one as it lies transposed.
   for (const float shift : {0.0F, 3.0F, -3.0F}) {
     SCOPED_TRACE(shift);
     model_builder model;
-    model.input("x", f32, {7, 45})
+    model.input("x", f32, {110, 45})
         .node("DynamicQuantizeLinear", {"x"}, {"q", "scale", "zero"})
-        .output("q", u8, {7, 45})
+        .node("Transpose", {"x"}, {"t"})
+        .node("Slice", {"t", "one", "three", "one"}, {"part"})
+        .initializer("one", tensor::copy({std::int64_t{1}}, {1}))
+        .initializer("three", tensor::copy({std::int64_t{3}}, {1}))
+        .node("DynamicQuantizeLinear", {"part"}, {"tq", "tscale", "tzero"})
+        .output("q", u8, {110, 45})
         .output("scale", f32, {})
-        .output("zero", u8, {});
-    tensor x = noise({7, 45});
+        .output("zero", u8, {})
+        .output("tq", u8, {45, 2})
+        .output("tscale", f32, {});
+    tensor x = noise({110, 45});
     for (float& v : x.data<float>()) v += shift;
     same(model, inputs("x", std::move(x)));
   }
+  model_builder zeros;
+  zeros.input("x", f32, {3})
+      .node("DynamicQuantizeLinear", {"x"}, {"q", "scale", "zero"})
+      .output("q", u8, {3})
+      .output("scale", f32, {});
+  same(zeros, inputs("x", floats({0, 0, 0})));
 }
 
 // x → bytes → product with weights of bytes → bias, Relu → bytes, as quantisers write it.

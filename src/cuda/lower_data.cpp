@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <limits>
+#include <map>
 #include <string>
+#include <string_view>
 
 namespace mizzen::cuda {
 namespace {
@@ -113,9 +115,34 @@ void concat(lowering& l, const node& n) {
   l.set(n.outputs[0], out);
 }
 
+// How a coordinate c outside [0, size) is brought inside; null: there is the value given.
+const std::map<std::string_view, std::string (*)(const std::string&, std::int64_t)>& pad_modes() {
+  using text = const std::string&;
+  // As C's remainder, but never negative.
+  static constexpr auto modulo = [](text c, std::int64_t by) {
+    return c + " %= " + number(by) + "; if (" + c + " < 0) " + c + " += " + number(by) + ";";
+  };
+  static const std::map<std::string_view, std::string (*)(text, std::int64_t)> modes = {
+      {"constant", nullptr},
+      {"edge",
+       [](text c, std::int64_t size) {
+         return "if (" + c + " < 0) " + c + " = 0; if (" + c + " >= " + number(size) + ") " + c +
+                " = " + number(size - 1) + ";";
+       }},
+      {"reflect",
+       [](text c, std::int64_t size) {
+         if (size == 1) return c + " = 0;";
+         const std::int64_t period = 2 * (size - 1);
+         return modulo(c, period) + " if (" + c + " >= " + number(size) + ") " + c + " = " +
+                number(period) + " - " + c + ";";
+       }},
+      {"wrap", [](text c, std::int64_t size) { return modulo(c, size); }}};
+  return modes;
+}
+
 bool supports_pad(const part& p, const node& n) {
   return n.opset >= 11 && float_in(p, n, 0) && float_out(p, n) &&
-         n.get_string("mode", "constant") == "constant";
+         pad_modes().contains(n.get_string("mode", "constant"));
 }
 
 void pad(lowering& l, const node& n) {
@@ -129,8 +156,9 @@ void pad(lowering& l, const node& n) {
     if (!given) l.unsupported("axes that are no constants");
     axes = *given;
   }
+  const auto inside = pad_modes().at(n.get_string("mode", "constant"));
   float filler = 0;
-  if (n.has_input(2)) {
+  if (inside == nullptr && n.has_input(2)) {
     const auto given = l.from().scalar(n.inputs[2]);
     if (!given) l.unsupported("a value that is no constant of float32");
     filler = *given;
@@ -141,8 +169,14 @@ void pad(lowering& l, const node& n) {
   std::string body;
   for (std::size_t i = 0; i < axes.size(); ++i) {
     const std::size_t d = axis_of(axes[i], v.shape.size());
-    body += "  " + at[d] + " -= " + number((*pads)[i]) + ";\n  if (" + at[d] + " < 0 || " + at[d] +
-            " >= " + number(v.shape[d]) + ") return " + float_text(filler) + ";\n";
+    if (!inside) {
+      body += "  " + at[d] + " -= " + number((*pads)[i]) + ";\n  if (" + at[d] + " < 0 || " +
+              at[d] + " >= " + number(v.shape[d]) + ") return " + float_text(filler) + ";\n";
+      continue;
+    }
+    if ((*pads)[i] == 0 && l.shape(n.outputs[0])[d] == v.shape[d]) continue;
+    if (v.shape[d] == 0) l.unsupported("nothing to repeat");
+    body += "  " + at[d] + " -= " + number((*pads)[i]) + "; " + inside(at[d], v.shape[d]) + "\n";
   }
   body += "  return read(a0, " + index_text(v, at) + ");\n";
   l.set(n.outputs[0], call(body, {v.buffer}));

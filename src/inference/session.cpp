@@ -240,7 +240,8 @@ std::unique_ptr<session::impl> session::impl::load(std::span<const std::byte> mo
                                     imported.g.values[imported.g.outputs[i]]));
   }
   names.push_back(names_of_outputs(imported.g));
-  state->buckets = shape_buckets(options.shape_buckets, state->inputs, state->outputs, names);
+  state->buckets =
+      shape_buckets(options.shape_buckets, state->inputs, state->outputs, names, imported.g);
   state->async = std::make_unique<detail::async_runs>(
       options.async_runs, options.queued_runs, options.log,
       [s = state.get()](const tensor_map& given, const run_options& run) {

@@ -99,6 +99,51 @@ TEST(cuda_data, views_and_copies) {
   same_on_device(model, inputs("x", noise({2, 6, 4})));
 }
 
+TEST(cuda_data, pads_that_repeat_what_is_there) {
+  model_builder model;
+  model.opset(19)
+      .input("x", f32, {2, 4, 5})
+      .initializer("pads", ints({0, 2, 3, 1, 3, 4}))
+      .initializer("many", ints({9, 7}))
+      .initializer("last", ints({-1}))
+      .node("Pad", {"x", "pads"}, {"edge"}, {{"mode", "edge"}})
+      .node("Pad", {"x", "many", "", "last"}, {"wrap"}, {{"mode", "wrap"}})
+      .node("Slice", {"x", "zero", "one", "zero"}, {"first"})
+      .initializer("zero", ints({0}))
+      .initializer("one", ints({1}))
+      .initializer("inner", ints({0, 3, 4, 0, 2, 1}))
+      .node("Pad", {"first", "inner"}, {"reflect"}, {{"mode", "reflect"}})
+      .node("Relu", {"reflect"}, {"y"})
+      .output("edge", f32, {3, 9, 12})
+      .output("wrap", f32, {2, 4, 21})
+      .output("y", f32, {1, 9, 10});
+  same_on_device(model, inputs("x", noise({2, 4, 5})));
+}
+
+TEST(cuda_rows, a_norm_over_the_middle_dimension) {
+  // As exporters write it: one LayerNormalization over strides on the device.
+  model_builder model;
+  model.opset(17)
+      .input("x", f32, {"n", 12, 6})
+      .initializer("two", number(2))
+      .initializer("epsilon", number(1e-6F))
+      .initializer("scale", noise({12, 1}, 3))
+      .initializer("bias", noise({12, 1}, 4))
+      .node("ReduceMean", {"x"}, {"m"}, {{"axes", {1}}})
+      .node("Sub", {"x", "m"}, {"d"})
+      .node("Pow", {"d", "two"}, {"s"})
+      .node("ReduceMean", {"s"}, {"v"}, {{"axes", {1}}})
+      .node("Add", {"v", "epsilon"}, {"e"})
+      .node("Sqrt", {"e"}, {"r"})
+      .node("Div", {"d", "r"}, {"q"})
+      .node("Mul", {"q", "scale"}, {"g"})
+      .node("Add", {"g", "bias"}, {"y"})
+      .output("y", f32, {"n", 12, 6});
+  same_on_device(model, inputs("x", noise({3, 12, 6})), 1e-4F);
+  const std::string graph = on_device(model).dump_graph();
+  EXPECT_NE(graph.find(" = LayerNormalization("), std::string::npos) << graph;
+}
+
 TEST(cuda_data, split_expand_gather) {
   model_builder model;
   model.input("x", f32, {3, 8})

@@ -6,8 +6,11 @@
 #include <mizzen/inference/session.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -36,6 +39,19 @@ inline tensor pack_bits(const tensor& bits, std::string_view name) {
   for (std::size_t i = 0; i < bits.size(); ++i) {
     const auto low = from[i] & static_cast<std::byte>((1U << width) - 1);
     to[i * width / 8] |= low << (i * width % 8);
+  }
+  return result;
+}
+
+// The folder that a command of prepare.sh prints; empty if it cannot be made.
+inline std::filesystem::path prepared(const char* command) {
+  std::filesystem::path result;
+  const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command, "r"), ::pclose);
+  std::array<char, 4096> line{};
+  if (pipe && std::fgets(line.data(), line.size(), pipe.get()) != nullptr) {
+    std::string text(line.data());
+    while (!text.empty() && text.back() == '\n') text.pop_back();
+    if (std::filesystem::exists(text + "/.complete")) result = text;
   }
   return result;
 }

@@ -21,26 +21,15 @@ enum class collection { models, quantised, zoo };
 
 // The folder of the models, made once per process; empty if it cannot be made.
 const std::filesystem::path& model_folder(collection which) {
-  const auto make = [](const char* command) {
-    std::filesystem::path result;
-    const std::unique_ptr<FILE, int (*)(FILE*)> pipe(::popen(command, "r"), ::pclose);
-    std::array<char, 4096> line{};
-    if (pipe && std::fgets(line.data(), line.size(), pipe.get()) != nullptr) {
-      std::string text(line.data());
-      while (!text.empty() && text.back() == '\n') text.pop_back();
-      if (std::filesystem::exists(text + "/.complete")) result = text;
-    }
-    return result;
-  };
   if (which == collection::zoo) {
-    static const std::filesystem::path zoo = make(MIZZEN_PREPARE_ZOO);
+    static const std::filesystem::path zoo = prepared(MIZZEN_PREPARE_ZOO);
     return zoo;
   }
   if (which == collection::quantised) {
-    static const std::filesystem::path quantised = make(MIZZEN_PREPARE_QUANTISED);
+    static const std::filesystem::path quantised = prepared(MIZZEN_PREPARE_QUANTISED);
     return quantised;
   }
-  static const std::filesystem::path models = make(MIZZEN_PREPARE_MODELS);
+  static const std::filesystem::path models = prepared(MIZZEN_PREPARE_MODELS);
   return models;
 }
 

@@ -206,6 +206,24 @@ TEST(shape_buckets, outputs_that_cannot_be_cut) {
   EXPECT_EQ(bucketed.run({{"x", x}}).at("y").shape(), (shape_type{3}));
 }
 
+TEST(shape_buckets, a_dimension_without_a_name_that_stays) {
+  // The height is another one, told by no name, and not by the batch.
+  model_builder model;
+  model.input("x", f32, {"batch", 2, "height", 8})
+      .initializer("w", noise({3, 2, 3, 3}, 2))
+      .node("Conv", {"x", "w"}, {"y"}, {{"strides", {2, 2}}})
+      .output("y", f32, {"batch", 3, dimension(), 3});
+  const auto bytes = model.bytes();
+  const auto plain = session::load(bytes);
+  const auto bucketed = session::load(bytes, {.shape_buckets = {{"batch", {2, 4}}}});
+  for (const std::int64_t n : {1, 3, 4}) {
+    const tensor x = noise({n, 2, 5 + 2 * n, 8});
+    expect_same(bucketed.run({{"x", x}}), plain.run({{"x", x}}));
+  }
+  const error e = caught([&] { session::load(bytes, {.shape_buckets = {{"height", {16}}}}); });
+  EXPECT_EQ(e.subject(), "output 'y'");
+}
+
 TEST(shape_buckets, common_blocks_of_any_shapes) {
   for (const auto& [a, b] :
        std::vector<std::pair<shape_type, shape_type>>{{{}, {}},

@@ -87,8 +87,23 @@ node binary(const node& n, const char* op_type, value_id a, value_id b, value_id
   return made;
 }
 
-// The nodes that stand for a norm over the last dimension or, of three, over the second.
-std::vector<node> nodes_of(graph& g, const node& n, const layer_norm_match& norm) {
+// The last two of three dimensions change places.
+node swapped(graph& g, const node& n, value_id x, const std::string& name) {
+  node made;
+  made.name = n.name;
+  made.op_type = "Transpose";
+  made.opset = 13;
+  made.inputs = {x};
+  made.attributes.set("perm", std::vector<std::int64_t>{0, 2, 1});
+  const value_id y = add_result(g, name, x);
+  std::swap((*g.values[y].shape)[1], (*g.values[y].shape)[2]);
+  made.outputs = {y};
+  return made;
+}
+
+// The nodes that stand for a norm over the last dimension or, of three, over the second. A device
+// of parts, which transposes for nothing, gets operators that it has for the latter.
+std::vector<node> nodes_of(graph& g, const node& n, const layer_norm_match& norm, bool for_parts) {
   const dims x = *g.values[norm.x].shape;
   node made;
   made.name = n.name;
@@ -101,24 +116,41 @@ std::vector<node> nodes_of(graph& g, const node& n, const layer_norm_match& norm
     made.attributes.set("axis", std::int64_t{-1});
     return {made};
   }
-  if (x.size() != 3 || norm.axis != 1 || x[2] < 1) return {};
+  if (x.size() != 3 || norm.axis != 1 || x[for_parts ? 1 : 2] < 1) return {};
   // Seen as channels that lie last, each is normalised over its pixels.
   const value_id y = n.outputs[0];
   const value_id normal = add_result(g, g.values[y].name + ".normal", y);
   const value_id scaled = add_result(g, g.values[y].name + ".scaled", y);
+  const auto scale_and_shift = [&] {
+    return std::pair{binary(n, "Mul", normal, norm.scale, scaled),
+                     binary(n, "Add", scaled, norm.bias, y)};
+  };
+  if (for_parts) {
+    const std::string& name = g.values[y].name;
+    const node in = swapped(g, n, norm.x, name + ".rows");
+    made.op_type = "LayerNormalization";
+    made.opset = 17;
+    made.inputs = {in.outputs[0], filled(g, n.name + ".ones", x[1], 1)};
+    made.attributes.set("axis", std::int64_t{-1});
+    made.outputs = {add_result(g, name + ".normal_rows", in.outputs[0])};
+    node back = swapped(g, n, made.outputs[0], name + ".unused");
+    back.outputs = {normal};
+    auto [mul, add] = scale_and_shift();
+    return {in, made, back, std::move(mul), std::move(add)};
+  }
   made.op_type = "InstanceNormalization";
   made.domain = channels_last_domain;
   made.opset = 6;
   made.inputs = {norm.x, filled(g, n.name + ".ones", x[2], 1),
                  filled(g, n.name + ".zeros", x[2], 0)};
   made.outputs = {normal};
-  return {made, binary(n, "Mul", normal, norm.scale, scaled),
-          binary(n, "Add", scaled, norm.bias, y)};
+  auto [mul, add] = scale_and_shift();
+  return {made, std::move(mul), std::move(add)};
 }
 
 }  // namespace
 
-bool recognise_patterns(graph& g, pass_context& /*context*/) {
+bool recognise_patterns(graph& g, pass_context& context) {
   // Found first, applied after: the matcher's index stays valid meanwhile.
   std::vector<std::vector<node>> found(g.nodes.size());
   bool changed = false;
@@ -143,7 +175,7 @@ bool recognise_patterns(graph& g, pass_context& /*context*/) {
       replacement.inputs = {swish};
       found[i] = {std::move(replacement)};
     } else if (const auto norm = match_layer_norm(m, n)) {
-      found[i] = nodes_of(g, n, *norm);
+      found[i] = nodes_of(g, n, *norm, context.host.parts() != nullptr);
     }
     changed = changed || !found[i].empty();
   }

@@ -1,9 +1,13 @@
 #include "inference/runtime/shape_buckets.hpp"
 
+#include "inference/graph/subgraph.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <optional>
 #include <set>
 
 namespace mizzen::inference::detail {
@@ -81,6 +85,58 @@ void for_each_run(const shape_type& a, const shape_type& b, const common_runs& r
   }
 }
 
+// The shapes of the outputs where each dimension that is not fixed is `size(its name)`.
+std::vector<std::optional<dims>> output_shapes(
+    const graph& g, std::span<const value_info> inputs,
+    const std::function<std::int64_t(const std::string&)>& size) {
+  std::vector<inferred> facts;
+  for (const value_info& info : inputs) {
+    inferred& one = facts.emplace_back(inferred{info.type, std::nullopt});
+    if (!info.shape) continue;
+    one.shape.emplace();
+    for (const dimension& d : *info.shape) {
+      one.shape->push_back(d.fixed() ? d.value : size(d.symbol));
+    }
+  }
+  std::vector<std::optional<dims>> shapes;
+  for (const inferred& out : outputs_of(specialise(g, facts))) shapes.push_back(out.shape);
+  return shapes;
+}
+
+// Which dimensions of the outputs have no name, but are numbers that do not change with any size of
+// a bucket, as the height of a picture does not with the batch.
+std::vector<std::vector<bool>> find_independent(const graph& g, std::span<const value_info> inputs,
+                                                const shape_buckets::size_map& sizes) {
+  constexpr std::int64_t any = 64;  // of dimensions without a bucket
+  std::vector<std::vector<bool>> same(g.outputs.size());
+  try {
+    const auto least = [&](const std::string& name) {
+      const auto found = sizes.find(name);
+      return found == sizes.end() ? any : found->second.front();
+    };
+    const auto first = output_shapes(g, inputs, least);
+    for (std::size_t i = 0; i < same.size(); ++i) {
+      for (const std::int64_t d : first[i].value_or(dims())) same[i].push_back(d >= 0);
+    }
+    for (const auto& [changed, numbers] : sizes) {
+      // Beyond the last: one that is rounded, as half of it is, changes as well.
+      const auto other = output_shapes(
+          g, inputs, [&, &bucket = changed, &list = numbers](const std::string& name) {
+            return name == bucket ? list.back() + any : least(name);
+          });
+      for (std::size_t i = 0; i < same.size(); ++i) {
+        if (!other[i] || other[i]->size() != same[i].size()) same[i].assign(same[i].size(), false);
+        for (std::size_t k = 0; k < same[i].size(); ++k) {
+          same[i][k] = same[i][k] && (*other[i])[k] == (*first[i])[k];
+        }
+      }
+    }
+  } catch (const error&) {  // no shapes for the model: nothing is known
+    for (auto& one : same) one.clear();
+  }
+  return same;
+}
+
 }  // namespace
 
 output_names names_of_outputs(const graph& g) {
@@ -97,7 +153,7 @@ output_names names_of_outputs(const graph& g) {
 
 shape_buckets::shape_buckets(size_map sizes, std::span<const value_info> inputs,
                              std::span<const value_info> outputs,
-                             std::span<const output_names> found)
+                             std::span<const output_names> found, const graph& g)
     : sizes_(std::move(sizes)) {
   if (sizes_.empty()) return;
   std::set<std::string, std::less<>> known;
@@ -125,6 +181,7 @@ shape_buckets::shape_buckets(size_map sizes, std::span<const value_info> inputs,
       }
     }
   }
+  const std::vector<std::vector<bool>> independent = find_independent(g, inputs, sizes_);
   for (std::size_t i = 0; i < outputs.size(); ++i) {
     const value_info& info = outputs[i];
     check_plain(info, "output");
@@ -141,11 +198,13 @@ shape_buckets::shape_buckets(size_map sizes, std::span<const value_info> inputs,
       for (const output_names& one : found) {
         if (k < one[i].size() && known.contains(one[i][k])) name = one[i][k];
       }
-      if (name.empty() && !declared.fixed()) {
+      const bool stays = k < independent[i].size() && independent[i][k];
+      if (name.empty() && !declared.fixed() && !stays) {
         refuse(subject, "it is " + to_string(info) + ", of which dimension " + std::to_string(k) +
                             " is neither a number nor one that the inputs name (" +
                             (list.empty() ? "none" : list) +
-                            "), so that session_options.shape_buckets cannot tell what to cut");
+                            ") and seems to change with the sizes, so that "
+                            "session_options.shape_buckets cannot tell what to cut");
       }
       names.push_back(std::move(name));
     }

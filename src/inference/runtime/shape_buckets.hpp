@@ -27,7 +27,8 @@ class shape_buckets {
   // found: what inference calls the dimensions of the outputs, each time it was asked. Throws
   // error(invalid_argument) as session_options says.
   shape_buckets(size_map sizes, std::span<const value_info> inputs,
-                std::span<const value_info> outputs, std::span<const output_names> found);
+                std::span<const value_info> outputs, std::span<const output_names> found,
+                const graph& g);
 
   bool empty() const noexcept { return sizes_.empty(); }
 

@@ -194,4 +194,33 @@ std::shared_ptr<const dnn::plan> dnn::prepare(const prepare_context& c, const co
   return prepare(c, problem_of(*f_, s));
 }
 
+std::shared_ptr<const dnn::plan> dnn::prepare(const prepare_context& c,
+                                              const attention_step& s) const {
+  return prepare(c, problem_of(*f_, s));
+}
+
+bool dnn::takes(CUstream stream, const attention_step& s) const {
+  const std::lock_guard lock(mutex_);
+  try {
+    dnn_problem what = problem_of(*f_, s);
+    const auto [known, is_new] = takes_.try_emplace(what.key, false);
+    if (!is_new) return known->second;
+    const handle own(*this, stream);
+    const dnn_device on{own.handle_, nullptr};
+    what.graph.finish(on);
+    for (const descriptor& c : configurations(what.graph, on, CUDNN_HEUR_MODE_A)) {
+      try {
+        if (workspace_of(*f_, execution_plan(*f_, on, c)) > most_workspace) continue;
+        known->second = true;
+        return true;
+      } catch (const error&) {
+        // Proposed, but not for this GPU or these shapes after all.
+      }
+    }
+  } catch (const error&) {
+    // cuDNN has no such operations at all.
+  }
+  return false;
+}
+
 }  // namespace mizzen::cuda

@@ -9,12 +9,12 @@ namespace {
 constexpr std::int64_t most_configurations = 256;  // of one heuristic: there are some forty
 constexpr std::int64_t best_alignment = 16;
 
-cudnnDataType_t type_of(element_type type) {
+}  // namespace
+
+cudnnDataType_t data_type_of(element_type type) {
   if (type == element_type::float16) return CUDNN_DATA_HALF;
   return type == element_type::bfloat16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
 }
-
-}  // namespace
 
 dnn::functions::functions() : file("cuDNN", {"libcudnn.so.9"}) {
 #define MIZZEN_FIND(name) name = reinterpret_cast<decltype(name)>(file.find(MIZZEN_TEXT_OF(name)));
@@ -40,7 +40,7 @@ const descriptor& operation_graph::tensor(std::int64_t id, element_type type, co
                                           const dims& strides, std::int64_t alignment) {
   descriptor t(*f_, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   t.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, id)
-      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type_of(type))
+      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, data_type_of(type))
       .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, alignment)
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, shape)
       .set(CUDNN_ATTR_TENSOR_STRIDES, strides)
@@ -48,10 +48,11 @@ const descriptor& operation_graph::tensor(std::int64_t id, element_type type, co
   return keep(std::move(t));
 }
 
-const descriptor& operation_graph::between(const dims& shape, const dims& strides) {
+const descriptor& operation_graph::between(const dims& shape, const dims& strides,
+                                           cudnnDataType_t type) {
   descriptor t(*f_, CUDNN_BACKEND_TENSOR_DESCRIPTOR);
   t.set(CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, next_between_++)
-      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, type)
       .set(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, best_alignment)
       .set(CUDNN_ATTR_TENSOR_DIMENSIONS, shape)
       .set(CUDNN_ATTR_TENSOR_STRIDES, strides)
@@ -75,10 +76,10 @@ const descriptor& operation_graph::number(std::int64_t id, std::size_t rank) {
 void operation_graph::add(descriptor operation) { operations_.push_back(std::move(operation)); }
 
 void operation_graph::pointwise(cudnnPointwiseMode_t mode, const descriptor& x, const descriptor* b,
-                                const descriptor& y) {
+                                const descriptor& y, cudnnDataType_t in) {
   descriptor how(*f_, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
   how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, mode)
-      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, in)
       .finish();
   descriptor operation(*f_, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
   operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, keep(std::move(how)))
@@ -86,6 +87,36 @@ void operation_graph::pointwise(cudnnPointwiseMode_t mode, const descriptor& x, 
       .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y);
   if (b != nullptr) operation.set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, *b);
   operation.finish();
+  add(std::move(operation));
+}
+
+void operation_graph::index(const descriptor& x, std::int64_t axis, const descriptor& y) {
+  descriptor how(*f_, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, CUDNN_POINTWISE_GEN_INDEX)
+      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .set(CUDNN_ATTR_POINTWISE_AXIS, CUDNN_TYPE_INT64, axis)
+      .finish();
+  descriptor operation(*f_, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, keep(std::move(how)))
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y)
+      .finish();
+  add(std::move(operation));
+}
+
+void operation_graph::select(const descriptor& x, const descriptor& other, const descriptor& which,
+                             const descriptor& y) {
+  descriptor how(*f_, CUDNN_BACKEND_POINTWISE_DESCRIPTOR);
+  how.set(CUDNN_ATTR_POINTWISE_MODE, CUDNN_TYPE_POINTWISE_MODE, CUDNN_POINTWISE_BINARY_SELECT)
+      .set(CUDNN_ATTR_POINTWISE_MATH_PREC, CUDNN_TYPE_DATA_TYPE, CUDNN_DATA_FLOAT)
+      .finish();
+  descriptor operation(*f_, CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR);
+  operation.set(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, keep(std::move(how)))
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_BDESC, other)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_TDESC, which)
+      .set(CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y)
+      .finish();
   add(std::move(operation));
 }
 

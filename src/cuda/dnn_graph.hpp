@@ -101,17 +101,23 @@ class operation_graph {
   // One in memory, whose place is given at each run by its id; it has this alignment, in bytes.
   const descriptor& tensor(std::int64_t id, element_type type, const dims& shape,
                            const dims& strides, std::int64_t alignment);
-  // One that only lives between operations, of float32.
-  const descriptor& between(const dims& shape, const dims& strides);
+  // One that only lives between operations.
+  const descriptor& between(const dims& shape, const dims& strides,
+                            cudnnDataType_t type = CUDNN_DATA_FLOAT);
   // A float that is given at each run from the memory of the host.
   const descriptor& number(std::int64_t id, std::size_t rank);
 
   // Descriptors that operations refer to stay as long as the graph does.
   const descriptor& keep(descriptor d);
   void add(descriptor operation);
-  // y = mode(x) or mode(x, b).
+  // y = mode(x) or mode(x, b), computed in a type.
   void pointwise(cudnnPointwiseMode_t mode, const descriptor& x, const descriptor* b,
-                 const descriptor& y);
+                 const descriptor& y, cudnnDataType_t in = CUDNN_DATA_FLOAT);
+  // y = where it lies along an axis of x.
+  void index(const descriptor& x, std::int64_t axis, const descriptor& y);
+  // y = which ? x : other.
+  void select(const descriptor& x, const descriptor& other, const descriptor& which,
+              const descriptor& y);
 
   void finish(const dnn_device& on);
   const descriptor& whole() const { return *whole_; }
@@ -146,6 +152,9 @@ struct dnn_problem {
   bool exact = false;  // only by engines that do not round float32
 };
 dnn_problem problem_of(const dnn::functions& f, const conv_step& s);
+dnn_problem problem_of(const dnn::functions& f, const attention_step& s);
+
+cudnnDataType_t data_type_of(element_type type);
 
 // A device of these properties, which CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION names.
 descriptor described_device(const dnn::functions& f, std::string_view json);

@@ -54,6 +54,8 @@ class gpu {
 
   // 90: compute capability 9.0.
   virtual int capability() const noexcept = 0;
+  // Whether prepare() takes such a step.
+  virtual bool takes(const attention_step& s) = 0;
 
   // Throws error(resource_exhausted).
   virtual void* allocate(std::size_t bytes) = 0;

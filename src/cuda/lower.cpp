@@ -1,5 +1,7 @@
 #include "cuda/lower.hpp"
 
+#include "cuda/lower_attention.hpp"
+
 #include <mizzen/core/error.hpp>
 
 #include <algorithm>
@@ -199,8 +201,14 @@ lowered lowering::run() {
     buffers.push_back({buffer_kind::input, type(v), count_of(shape(v)), i, nullptr});
     forms_[v] = view{buffers.size() - 1, type(v), 0, shape(v), dense_strides(shape(v))};
   }
+  const attention_plan attention = find_attention(*this);
   for (const node& n : p_.nodes) {
     current_ = &n;
+    if (attention.inner.contains(&n)) continue;
+    if (const auto found = attention.ends.find(&n); found != attention.ends.end()) {
+      lower_attention(*this, found->second);
+      continue;
+    }
     const lowering_rule* rule = rule_of(n);
     if (rule == nullptr || !rule->supports(p_, n)) {
       unsupported("the device does not compute it with these types or attributes");
@@ -221,7 +229,7 @@ view lowering::allocate(const dims& shape, element_type type,
   return {buffers.size() - 1, type, 0, shape, dense_strides(shape, order)};
 }
 
-void lowering::add(std::variant<kernel_step, gemm_step, conv_step> s) {
+void lowering::add(std::variant<kernel_step, gemm_step, conv_step, attention_step> s) {
   out_.plan.steps.push_back({std::move(s), current_ != nullptr ? describe(*current_) : "output"});
 }
 

@@ -21,6 +21,8 @@ enum class arithmetic : std::uint8_t { float32 = 0, tf32 = 1, float16 = 2 };
 // What the GPU at hand can do.
 struct target {
   int capability = 75;  // 90: 9.0
+  // Whether it computes such attention in one step; none: never.
+  std::function<bool(const attention_step&)> takes;
   bool has_float8() const noexcept { return capability >= 89; }
 };
 
@@ -103,7 +105,7 @@ class lowering {
 
   // A new dense temporary.
   view allocate(const dims& shape, element_type type, const std::vector<std::size_t>& order = {});
-  void add(std::variant<kernel_step, gemm_step, conv_step> s);
+  void add(std::variant<kernel_step, gemm_step, conv_step, attention_step> s);
   void copy(const view& from, const view& to);
   void check(index_check c) { out_.checks.push_back(std::move(c)); }
   // The number of a part's input; nullopt for other values.

@@ -80,7 +80,7 @@ class nvidia_program final : public program {
     const kernel_step* kernel = nullptr;
     CUfunction function = nullptr;
     std::shared_ptr<const blas::plan> product;
-    std::shared_ptr<const dnn::plan> convolution;
+    std::shared_ptr<const dnn::plan> graph;  // of cuDNN
   };
   CUmodule module = nullptr;
   std::vector<ready> setup, steps;
@@ -111,7 +111,7 @@ class nvidia_queue final : public queue {
  private:
   nvidia_gpu& on_;
   CUstream stream_ = nullptr;
-  std::unique_ptr<const dnn::handle> dnn_;  // once there is a convolution
+  std::unique_ptr<const dnn::handle> dnn_;  // once there is a graph of it
   CUgraphExec recorded_ = nullptr;
 };
 
@@ -128,6 +128,11 @@ class nvidia_gpu final : public gpu {
   }
 
   int capability() const noexcept override { return capability_; }
+  bool takes(const attention_step& s) override {
+    const current here(context_);
+    const nvidia_queue order(*this);
+    return dnn_.takes(order.stream(), s);
+  }
 
   void* allocate(std::size_t bytes) override {
     const current here(context_);
@@ -177,9 +182,10 @@ class nvidia_gpu final : public gpu {
             made->workspace_bytes =
                 std::max(made->workspace_bytes, blas::workspace_bytes(*r.product));
           } else {
-            r.convolution = dnn_.prepare(c, std::get<conv_step>(one.what));
-            made->workspace_bytes =
-                std::max(made->workspace_bytes, dnn::workspace_bytes(*r.convolution));
+            const auto* convolution = std::get_if<conv_step>(&one.what);
+            r.graph = convolution != nullptr ? dnn_.prepare(c, *convolution)
+                                             : dnn_.prepare(c, std::get<attention_step>(one.what));
+            made->workspace_bytes = std::max(made->workspace_bytes, dnn::workspace_bytes(*r.graph));
           }
         } catch (const error& e) {
           throw error(e.code(), one.node, e.subject() + ": " + e.message());
@@ -198,7 +204,7 @@ class nvidia_gpu final : public gpu {
 
   const primary_context& context() const noexcept { return context_; }
   const blas& products() const noexcept { return blas_; }
-  const dnn& convolutions() const noexcept { return dnn_; }
+  const dnn& graphs() const noexcept { return dnn_; }
 
  private:
   static int checked_index(std::uint32_t index) {
@@ -263,9 +269,9 @@ void nvidia_queue::run(const program& p, bool setup, std::size_t i, std::span<vo
   const auto& made = static_cast<const nvidia_program&>(p);
   const nvidia_program::ready& r = (setup ? made.setup : made.steps)[i];
   if (r.product) return on_.products().run(*r.product, memory, workspace, stream_);
-  if (r.convolution) {
-    if (!dnn_) dnn_ = std::make_unique<const dnn::handle>(on_.convolutions(), stream_);
-    return dnn_->run(*r.convolution, memory, workspace);
+  if (r.graph) {
+    if (!dnn_) dnn_ = std::make_unique<const dnn::handle>(on_.graphs(), stream_);
+    return dnn_->run(*r.graph, memory, workspace);
   }
   std::vector<void*> pointers;
   for (const std::size_t b : r.kernel->buffers) pointers.push_back(memory[b]);

@@ -125,7 +125,9 @@ std::int32_t compile(mizzen_device* device, const mizzen_graph* graph, mizzen_co
     auto made = std::make_unique<mizzen_compiled>();
     made->inputs = p.inputs.size();
     made->outputs = p.outputs.size();
-    lowered plan = lower(p, device->math, {device->on->capability()});
+    lowered plan = lower(p, device->math, {device->on->capability(), [&](const attention_step& s) {
+                                             return device->on->takes(s);
+                                           }});
     made->runs = std::make_unique<const executor>(*device->on, *device->constants, std::move(plan),
                                                   device->memory_limit);
     *compiled = made.release();

@@ -1,5 +1,5 @@
-// Products by cuBLASLt and convolutions by cuDNN, each with the fastest of the algorithms that the
-// library proposes, timed once per shape and kept in the plan cache.
+// Products by cuBLASLt, convolutions and attention by cuDNN, each with the fastest of the
+// algorithms that the library proposes, timed once per shape and kept in the plan cache.
 #pragma once
 
 #include "cuda/driver.hpp"
@@ -10,7 +10,9 @@
 #include <cublasLt.h>
 #include <cudnn.h>
 #include <functional>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 
@@ -68,6 +70,10 @@ class dnn {
   class plan;
   // Throws error(unimplemented) where it has no engine.
   std::shared_ptr<const plan> prepare(const prepare_context& c, const conv_step& s) const;
+  std::shared_ptr<const plan> prepare(const prepare_context& c, const attention_step& s) const;
+  // Whether it has an engine for this whose plan can be built. Asks once for each shape; thread
+  // safe.
+  bool takes(CUstream stream, const attention_step& s) const;
   static std::size_t workspace_bytes(const plan& p);
 
   // A handle works for one stream at a time: each queue has its own.
@@ -95,6 +101,8 @@ class dnn {
                                       dnn_problem& what) const;
 
   std::unique_ptr<const functions> f_;
+  mutable std::mutex mutex_;
+  mutable std::map<std::string, bool> takes_;  // by the key of a problem
 };
 
 }  // namespace mizzen::cuda

@@ -63,6 +63,9 @@ std::vector<std::size_t> step::reads() const {
     list = {c->x.buffer, c->w.buffer};
     if (c->has_bias) list.push_back(c->bias.buffer);
     if (c->has_residual) list.push_back(c->residual.buffer);
+  } else if (const auto* t = std::get_if<attention_step>(&what)) {
+    list = {t->q.buffer, t->k.buffer, t->v.buffer};
+    if (t->has_mask) list.push_back(t->mask.buffer);
   }
   return list;
 }
@@ -70,6 +73,7 @@ std::vector<std::size_t> step::reads() const {
 std::size_t step::writes() const {
   if (const auto* k = std::get_if<kernel_step>(&what)) return k->buffers.back();
   if (const auto* g = std::get_if<gemm_step>(&what)) return g->out.buffer;
+  if (const auto* t = std::get_if<attention_step>(&what)) return t->out.buffer;
   return std::get<conv_step>(what).out.buffer;
 }
 

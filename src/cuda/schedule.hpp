@@ -110,8 +110,20 @@ struct conv_step {
   bool tf32 = false;
 };
 
+// out = softmax(scale q·kᵀ + mask) · v over the keys, in one kernel that keeps no scores.
+struct attention_step {
+  element_type type = element_type::undefined;  // float16 or bfloat16
+  // [batch, heads, rows, depth], the depth contiguous. k and v may have fewer heads than q: each is
+  // of as many heads of q that follow each other.
+  view q, k, v, out;
+  bool has_mask = false;
+  view mask;            // as the scores [batch, heads, queries, keys], broadcast by strides of 0
+  bool causal = false;  // query i sees keys up to i
+  float scale = 1;
+};
+
 struct step {
-  std::variant<kernel_step, gemm_step, conv_step> what;
+  std::variant<kernel_step, gemm_step, conv_step, attention_step> what;
   std::string node;  // whose work it does, for messages
 
   std::vector<std::size_t> reads() const;

@@ -101,7 +101,7 @@ struct proposals {
   std::size_t compiled = 0;
 };
 template <class Step>
-proposals plan(const std::string& device, const Step& s) {
+proposals plan(const std::string& device, const Step& s, std::size_t most = 2) {
   const dnn::functions& f = *cudnn();
   const descriptor described = described_device(f, device);
   const dnn_device on{nullptr, &described};
@@ -110,7 +110,7 @@ proposals plan(const std::string& device, const Step& s) {
   proposals found;
   for (const descriptor& c : configurations(what.graph, on, CUDNN_HEUR_MODE_A)) {
     if (what.exact && rounds_float32(f, c)) continue;
-    if (++found.usable > 2) continue;
+    if (++found.usable > most) continue;
     workspace_of(f, execution_plan(f, on, c));
     ++found.compiled;
   }
@@ -213,6 +213,64 @@ TEST_F(dnn_graphs, refuses_what_it_cannot_compute) {
   conv_step s = convolution(f16, 2, 64);
   s.out.shape[2] = 13;
   EXPECT_THROW(problem_of(*cudnn(), s), error);
+}
+
+struct attention_case {
+  element_type type;
+  dims scores;  // batch, heads, queries, keys
+  std::int64_t kv_heads, depth, width;
+  dims mask;  // strides; empty: none
+  bool causal;
+};
+
+attention_step attention(const attention_case& c) {
+  attention_step s;
+  s.type = c.type;
+  s.scale = 0.125F;
+  const auto tensor = [&](std::size_t buffer, std::int64_t heads, std::int64_t rows,
+                          std::int64_t depth) {
+    const dims shape = {c.scores[0], heads, rows, depth};
+    return view{buffer, c.type, 0, shape, dense_strides(shape, {0, 2, 1, 3})};
+  };
+  s.q = tensor(0, c.scores[1], c.scores[2], c.depth);
+  s.k = tensor(1, c.kv_heads, c.scores[3], c.depth);
+  s.v = tensor(2, c.kv_heads, c.scores[3], c.width);
+  s.out = tensor(3, c.scores[1], c.scores[2], c.width);
+  s.causal = c.causal;
+  s.has_mask = !c.mask.empty();
+  if (s.has_mask) s.mask = {4, c.type, 0, c.scores, c.mask};
+  return s;
+}
+
+// Each is a kernel that cuDNN writes and NVRTC compiles.
+TEST_F(dnn_graphs, attention_has_plans) {
+  const std::vector<attention_case> cases = {
+      {f16, {1, 12, 128, 128}, 12, 64, 64, {}, false},
+      {bf16, {2, 12, 197, 197}, 12, 64, 64, {}, false},
+      {f16, {2, 12, 77, 77}, 12, 64, 64, {}, true},
+      {f16, {2, 12, 77, 77}, 12, 64, 64, {77, 0, 0, 1}, false},
+      {f16, {2, 12, 77, 77}, 12, 64, 64, {0, 0, 77, 1}, false},
+      {bf16, {2, 12, 128, 128}, 12, 32, 32, {12 * 128 * 128, 128 * 128, 128, 1}, false},
+      {f16, {2, 12, 1, 77}, 12, 64, 64, {77, 0, 0, 1}, false},
+      {f16, {1, 12, 64, 64}, 4, 128, 64, {}, false},
+      {f16, {2, 3, 5, 7}, 3, 8, 16, {}, false},
+  };
+  for (const std::string& device : {a100(), h100()}) {
+    for (const attention_case& c : cases) {
+      EXPECT_EQ(plan(device, attention(c), 1).compiled, 1U)
+          << device << " heads " << c.kv_heads << ", keys " << c.scores[3] << ", depth " << c.depth
+          << ", mask " << c.mask.size() << ", causal " << c.causal;
+    }
+  }
+}
+
+// What is then computed step by step.
+TEST_F(dnn_graphs, attention_that_cudnn_does_not_have) {
+  const attention_case usual = {f16, {1, 12, 128, 128}, 12, 64, 64, {}, false};
+  EXPECT_EQ(plan(t4(), attention(usual)).usable, 0U);
+  attention_case odd = usual;
+  odd.depth = odd.width = 20;
+  EXPECT_EQ(plan(h100(), attention(odd)).usable, 0U);
 }
 
 }  // namespace

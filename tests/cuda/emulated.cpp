@@ -320,6 +320,40 @@ void convolve(const conv_step& c, std::span<void* const> memory) {
   }
 }
 
+void attend(const attention_step& s, std::span<void* const> memory) {
+  check_aligned({&s.q, &s.k, &s.v, &s.out});
+  const auto read = [&](const view& v, const dims& at) {
+    return get(memory[v.buffer], s.type, place(v, at));
+  };
+  const std::int64_t keys = s.k.shape[2];
+  const std::int64_t group = s.q.shape[1] / s.k.shape[1];
+  for_each_index({s.q.shape[0], s.q.shape[1], s.q.shape[2]}, [&](const dims& at) {
+    const std::int64_t own = at[1] / group;
+    std::vector<float> weights;
+    float most = -INFINITY;
+    for (std::int64_t j = 0; j < keys; ++j) {
+      float score = 0;
+      for (std::int64_t d = 0; d < s.q.shape[3]; ++d) {
+        score += read(s.q, {at[0], at[1], at[2], d}) * read(s.k, {at[0], own, j, d});
+      }
+      score *= s.scale;
+      if (s.has_mask) score += read(s.mask, {at[0], at[1], at[2], j});
+      if (s.causal && j > at[2]) score = -INFINITY;
+      weights.push_back(score);
+      most = std::max(most, score);
+    }
+    float sum = 0;
+    for (float& w : weights) sum += w = std::exp(w - most);
+    for (std::int64_t d = 0; d < s.v.shape[3]; ++d) {
+      float v = 0;
+      for (std::int64_t j = 0; j < keys; ++j) {
+        v += weights[static_cast<std::size_t>(j)] / sum * read(s.v, {at[0], own, j, d});
+      }
+      put(memory[s.out.buffer], s.type, place(s.out, {at[0], at[1], at[2], d}), v);
+    }
+  });
+}
+
 struct dim {
   unsigned x;
 };
@@ -419,6 +453,8 @@ void* library_of(const std::string& text) {
 // One kernel at a time in the whole process: a kernel's place in the grid is global to its library.
 std::mutex running;
 
+std::atomic<std::size_t> attention_steps = 0;
+
 // With MIZZEN_EMULATED_SHOW in the environment: the steps of each part that is prepared, with
 // ONNX's numbers of types.
 void show(const schedule& s) {
@@ -434,6 +470,8 @@ void show(const schedule& s) {
                type(g->type);
       } else if (const auto* c = std::get_if<conv_step>(&one.what)) {
         what = "convolution of " + type(c->type);
+      } else if (const auto* t = std::get_if<attention_step>(&one.what)) {
+        what = "attention of " + type(t->type);
       }
       std::fprintf(stderr, "%s: %s, %lld elements: %s\n", list == &s.setup ? "setup" : "step",
                    what.c_str(), static_cast<long long>(s.buffers[one.writes()].count),
@@ -446,6 +484,9 @@ class emulated_program final : public program {
  public:
   explicit emulated_program(const schedule& s) : plan(s) {
     show(s);
+    for (const step& one : plan.steps) {
+      if (std::holds_alternative<attention_step>(one.what)) ++attention_steps;
+    }
     const module_text m = make_module(s);
     if (m.names.empty()) return;
 #ifdef MIZZEN_TEST_NVRTC
@@ -504,6 +545,7 @@ class emulated_queue final : public queue {
     if (const auto* c = std::get_if<conv_step>(&s.what)) {
       return c->transposed ? convolve_transposed(*c, memory) : convolve(*c, memory);
     }
+    if (const auto* a = std::get_if<attention_step>(&s.what)) return attend(*a, memory);
     const auto& k = std::get<kernel_step>(s.what);
     std::size_t number = 0;
     const auto count = [&](const std::vector<step>& list, std::size_t before) {
@@ -540,6 +582,10 @@ class emulated_queue final : public queue {
 class emulated_gpu final : public gpu {
  public:
   // That of a recent GPU, unless a test says otherwise.
+  // As cuDNN on an A100.
+  bool takes(const attention_step& s) override {
+    return s.type == element_type::float16 && s.q.shape[3] % 8 == 0 && s.v.shape[3] % 8 == 0;
+  }
   int capability() const noexcept override {
     const char* given = std::getenv("MIZZEN_EMULATED_CAPABILITY");
     return given != nullptr ? std::atoi(given) : 90;
@@ -567,6 +613,9 @@ class emulated_gpu final : public gpu {
 };
 
 }  // namespace
+
+// How many were prepared so far.
+extern "C" std::size_t mizzen_emulated_attention_steps() { return attention_steps; }
 
 std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(); }
 

@@ -1,0 +1,45 @@
+// Attention among the nodes of a part: two products with a softmax between them.
+#pragma once
+
+#include "cuda/lower.hpp"
+
+#include <map>
+#include <set>
+#include <vector>
+
+namespace mizzen::cuda {
+
+struct attention_match {
+  // A value whose dimensions are put in another order on the way, the last of these first.
+  struct operand {
+    value_id of = no_value;
+    std::vector<dims> turns;
+  };
+  // What the scores have added, before they are multiplied by the factor; or, with a condition,
+  // what they are replaced by where it is true, or where it is false.
+  struct mask {
+    value_id of = no_value;
+    float factor = 1;
+    bool is_condition = false;
+    bool keeps = true;  // the scores where the condition is true
+    float low = 0;
+  };
+  operand q, k;  // k as the product takes it: [… depth, keys]
+  value_id v = no_value;
+  value_id out = no_value;
+  dims scores;  // shape of the first product's result
+  float scale = 1;
+  std::vector<mask> masks;
+};
+
+// Those that the GPU computes as one (target::takes), by the node that ends each, and the nodes
+// that are then not computed by themselves.
+struct attention_plan {
+  std::map<const node*, attention_match> ends;
+  std::set<const node*> inner;
+};
+attention_plan find_attention(const lowering& l);
+
+void lower_attention(lowering& l, const attention_match& m);
+
+}  // namespace mizzen::cuda

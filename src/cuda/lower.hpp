@@ -22,7 +22,7 @@ enum class arithmetic : std::uint8_t { float32 = 0, tf32 = 1, float16 = 2 };
 struct target {
   int capability = 75;  // 90: 9.0
   // Whether it computes such attention in one step; none: never.
-  std::function<bool(const attention_step&)> takes;
+  std::function<bool(const attention_step&)> takes = {};
   bool has_float8() const noexcept { return capability >= 89; }
 };
 

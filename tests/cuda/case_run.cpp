@@ -130,6 +130,16 @@ bool run_case(const std::string& device, const std::string& folder, const std::s
   }
   session_options options;
   options.device = device;
+  // A part that the device refuses after all runs on the processor, and says so.
+  std::string refused;
+  options.log = mizzen::logger(
+      [&](const mizzen::log_record& record) {
+        refused += record.message;
+        for (const mizzen::log_field& f : record.fields) {
+          refused += ' ' + std::string(f.key) + '=' + f.value.dump();
+        }
+      },
+      mizzen::log_level::warning);
   options.gpu.cache = "";
   options.gpu.math = math == "float16" ? gpu_options::arithmetic::float16
                      : math == "tf32"  ? gpu_options::arithmetic::tf32
@@ -171,6 +181,7 @@ bool run_case(const std::string& device, const std::string& folder, const std::s
     return e.code() != mizzen::errc::unimplemented;
   }
   report["engine"] = number_or_text(worst);
+  if (!refused.empty()) report["fell_back"] = refused;
   const auto fits = [&](const char* key) {
     return !report.contains(key) || (report[key].is_number() && report[key] <= 1.0);
   };

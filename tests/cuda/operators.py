@@ -140,18 +140,21 @@ def worker(command: list[str], work: Work, log) -> None:
 def table(records: list[dict], left: int, answered: int, cases: int) -> list[str]:
     lines = [f"{cases} cases, {answered} of them answered by ONNX Runtime {onnxruntime.__version__}; {len(records)} runs"
              + (f", {left} left undone for want of time" if left else ""), "",
-             "| arithmetic | on the device | whole | same | different | failed | died | worst, of what is allowed | against ONNX Runtime | only on the processor | refused | beyond float16 |",
-             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
+             "| arithmetic | on the device | whole | same | different | failed | died | fell back | worst, of what is allowed | against ONNX Runtime | only on the processor | refused | beyond float16 |",
+             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for math in dict.fromkeys(r["math"] for r in records):
         mine = [r for r in records if r["math"] == math]
         count = collections.Counter(r["status"] for r in mine)
         ran = [r for r in mine if r.get("parts")]
         worst = lambda key: max((r[key] for r in mine if isinstance(r.get(key), float) and r["status"] == "same" and r[key] <= 1), default=0)
-        lines.append(f"| {math} | {len(ran)} | {sum(r['parts'] == 1 and not r['on_host'] for r in ran)} | {count['same']} | {count['different']} | {count['failed']} | {count['died']} | "
+        lines.append(f"| {math} | {len(ran)} | {sum(r['parts'] == 1 and not r['on_host'] for r in ran)} | {count['same']} | {count['different']} | {count['failed']} | {count['died']} | {sum('fell_back' in r for r in mine)} | "
                      f"{worst('engine'):.2f} | {worst('reference'):.2f} | {count['host']} | {count['refused']} | {count['range']} |")
     wrong = [r for r in records if r["status"] in ("different", "failed", "died")]
     if wrong:
         lines += ["", "Wrong:", *(f"- {r['case']} ({r['math']}): {r['status']}; " + (r.get("what") or f"engine {r.get('engine')}, reference {r.get('reference')}")[:300] for r in wrong[:60])]
+    back = [r for r in records if "fell_back" in r]
+    if back:
+        lines += ["", "Refused by the device when it came to it, and run on the processor:", *(f"- {r['case']} ({r['math']}): {r['fell_back'][:300]}" for r in back[:20])]
     away = [r["case"] for r in records if not (isinstance(r.get("engine_and_reference", 0), (int, float)) and r.get("engine_and_reference", 0) <= 1)]
     if away:
         lines += ["", f"The engine on the processor is itself away from the reference: {', '.join(sorted(set(away))[:40])}."]

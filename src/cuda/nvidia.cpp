@@ -216,12 +216,8 @@ class nvidia_gpu final : public gpu {
   }
 
   std::string machine_code(const std::string& source) const {
-    const std::string key =
-        "module 1 " + key_ + " sm_" + std::to_string(capability_) + "\n" + source;
-    if (auto kept = cache_.find(key)) return *kept;
-    std::string made = compiler_.compile(source, capability_);
-    cache_.put(key, made);
-    return made;
+    return cache_.get(module_key(key_, capability_, source),
+                      [&] { return compiler_.compile(source, capability_); });
   }
 
   primary_context context_;

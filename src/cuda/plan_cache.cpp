@@ -76,6 +76,18 @@ std::optional<std::string> plan_cache::find(std::string_view key) const {
   return std::string(content);
 }
 
+std::string plan_cache::get(std::string_view key, const std::function<std::string()>& make) const {
+  if (auto kept = find(key)) return *std::move(kept);
+  std::string made = make();
+  put(key, made);
+  return made;
+}
+
+std::string module_key(std::string_view gpu, int capability, std::string_view source) {
+  return "module 1 " + std::string(gpu) + " sm_" + std::to_string(capability) + "\n" +
+         std::string(source);
+}
+
 void plan_cache::put(std::string_view key, std::string_view content) const {
   if (folder_.empty()) return;
   std::error_code failed;

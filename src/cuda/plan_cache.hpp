@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,11 @@ class plan_cache {
   // The content kept under exactly this key.
   std::optional<std::string> find(std::string_view key) const;
 
+  // That; made and kept where there is none.
+  std::string get(std::string_view key, const std::function<std::string()>& make) const;
+
+  bool keeps() const noexcept { return !folder_.empty(); }
+
   // The oldest go where there are too many. Written whole or not at all.
   void put(std::string_view key, std::string_view content) const;
 
@@ -35,5 +41,9 @@ class plan_cache {
   std::filesystem::path folder_;
   std::size_t most_files_;
 };
+
+// The key of kernels compiled for a GPU: all that decides what comes of the text. gpu: its name,
+// and the versions of driver and compiler.
+std::string module_key(std::string_view gpu, int capability, std::string_view source);
 
 }  // namespace mizzen::cuda

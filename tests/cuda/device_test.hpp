@@ -14,6 +14,11 @@
 namespace mizzen::inference {
 
 // A part that the processor computes instead of the device fails the test.
+// Whether the device is the emulated one, which does as MIZZEN_EMULATED_… tell it.
+inline bool is_emulated() {
+  return devices().at(1).description.find("emulating") != std::string::npos;
+}
+
 inline session on_device(const model_builder& model,
                          gpu_options::arithmetic math = gpu_options::arithmetic::float32) {
   session_options options;

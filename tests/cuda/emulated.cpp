@@ -1,6 +1,7 @@
 #include "emulated.hpp"
 
 #include "cuda/backend.hpp"
+#include "cuda/plan_cache.hpp"
 #ifdef MIZZEN_TEST_NVRTC
 #include "cuda/nvrtc.hpp"
 #endif
@@ -435,18 +436,49 @@ std::string compile(const std::string& text) {
   return stem + ".so";
 }
 
-// Compiled once per text; libraries stay until the process ends.
-void* library_of(const std::string& text) {
+std::atomic<std::uint64_t> compiled = 0;
+
+// The bytes of the library that comes of the text.
+std::string machine_code(const std::string& text) {
+  ++compiled;
+  const std::string file = compile(text);
+  std::ifstream in(file, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(in), {});
+  std::filesystem::remove(file);
+  return bytes;
+}
+
+void* load(const std::string& code) {
+  static std::atomic<int> number = 0;
+  const auto file =
+      std::filesystem::temp_directory_path() /
+      ("mizzen_library_" + std::to_string(::getpid()) + "_" + std::to_string(++number) + ".so");
+  std::ofstream(file, std::ios::binary) << code;
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  const std::string why = library == nullptr ? ::dlerror() : "";
+  std::filesystem::remove(file);
+  if (library == nullptr) throw error(errc::internal, "generated kernels", why);
+  return library;
+}
+
+// What it is called; a test gives it another name to see that nothing of the first is used.
+std::string gpu_name() {
+  const char* given = std::getenv("MIZZEN_EMULATED_NAME");
+  return given != nullptr ? given : "the processor, emulating a GPU";
+}
+
+// Libraries stay until the process ends. With a cache they are compiled once per folder and name of
+// the gpu, as those of a real one are; without one, once per process.
+void* library_of(const std::string& text, const plan_cache& cache, int capability) {
+  if (cache.keeps()) {
+    return load(
+        cache.get(module_key(gpu_name(), capability, text), [&] { return machine_code(text); }));
+  }
   static std::mutex mutex;
   static std::map<std::string, void*> known;
   const std::lock_guard lock(mutex);
   void*& library = known[text];
-  if (library != nullptr) return library;
-  const std::string file = compile(text);
-  library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
-  const std::string why = library == nullptr ? ::dlerror() : "";
-  std::filesystem::remove(file);
-  if (library == nullptr) throw error(errc::internal, "generated kernels", why);
+  if (library == nullptr) library = load(machine_code(text));
   return library;
 }
 
@@ -480,15 +512,18 @@ void show(const schedule& s) {
   }
 }
 
+// Plans, and does none of the work: to see what planning costs.
+bool is_idle() { return std::getenv("MIZZEN_EMULATED_IDLE") != nullptr; }
+
 class emulated_program final : public program {
  public:
-  explicit emulated_program(const schedule& s) : plan(s) {
+  emulated_program(const schedule& s, const plan_cache& cache, int capability) : plan(s) {
     show(s);
     for (const step& one : plan.steps) {
       if (std::holds_alternative<attention_step>(one.what)) ++attention_steps;
     }
     const module_text m = make_module(s);
-    if (m.names.empty()) return;
+    if (m.names.empty() || is_idle()) return;
 #ifdef MIZZEN_TEST_NVRTC
     // What runs here must also compile for the oldest and a recent GPU.
     for (const int capability : {75, 90}) {
@@ -509,7 +544,7 @@ class emulated_program final : public program {
          at = text.find("extern \"C\" __global__")) {
       text.replace(at, 21, "__global__");
     }
-    library_ = library_of(text);
+    library_ = library_of(text, cache, capability);
     for (std::size_t i = 0; i < m.names.size(); ++i) {
       kernels.push_back(reinterpret_cast<kernel_function>(
           ::dlsym(library_, ("mizzen_run" + std::to_string(i)).c_str())));
@@ -539,6 +574,7 @@ class emulated_queue final : public queue {
   }
   void run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
            void*) override {
+    if (is_idle()) return;
     const auto& e = static_cast<const emulated_program&>(p);
     const step& s = (setup ? e.plan.setup : e.plan.steps)[i];
     if (const auto* g = std::get_if<gemm_step>(&s.what)) return multiply(*g, memory);
@@ -581,6 +617,8 @@ class emulated_queue final : public queue {
 
 class emulated_gpu final : public gpu {
  public:
+  explicit emulated_gpu(const std::string& cache) : cache_(cache) {}
+
   // That of a recent GPU, unless a test says otherwise.
   // As cuDNN on an A100.
   bool takes(const attention_step& s) override {
@@ -607,9 +645,12 @@ class emulated_gpu final : public gpu {
       throw error(full ? errc::resource_exhausted : errc::unimplemented, "emulated gpu",
                   "it was told to refuse");
     }
-    return std::make_unique<emulated_program>(s);
+    return std::make_unique<emulated_program>(s, cache_, capability());
   }
   std::size_t workspace_bytes(const program&) const override { return 0; }
+
+ private:
+  plan_cache cache_;
 };
 
 }  // namespace
@@ -617,10 +658,17 @@ class emulated_gpu final : public gpu {
 // How many were prepared so far.
 extern "C" std::size_t mizzen_emulated_attention_steps() { return attention_steps; }
 
-std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(); }
+std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(""); }
 
-std::vector<gpu_info> list_gpus() { return {{"the processor, emulating a GPU", true, ""}}; }
+std::vector<gpu_info> list_gpus() { return {{gpu_name(), true, ""}}; }
 
-std::unique_ptr<gpu> open_gpu(std::uint32_t, const std::string&) { return make_emulated_gpu(); }
+std::unique_ptr<gpu> open_gpu(std::uint32_t, const std::string& cache) {
+  return std::make_unique<emulated_gpu>(cache);
+}
 
 }  // namespace mizzen::cuda
+
+// How often a compiler has run.
+extern "C" __attribute__((visibility("default"))) std::uint64_t mizzen_emulated_compiled() {
+  return mizzen::cuda::compiled;
+}

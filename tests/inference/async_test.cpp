@@ -9,10 +9,13 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/strand.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_future.hpp>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <future>
@@ -214,6 +217,26 @@ TEST(async, coroutines_resume_on_their_executor) {
   context.run();
   EXPECT_EQ(a.get(), 110.0F);
   EXPECT_EQ(b.get(), 110.0F);
+}
+
+TEST(async, coroutines_on_a_pool_that_ends_with_them) {
+  for (int round = 0; round < 20; ++round) {
+    const session s = doubling();
+    std::atomic<int> done = 0;
+    auto some = [&]() -> boost::asio::awaitable<void> {
+      for (int i = 0; i < 5; ++i) {
+        tensor_map inputs = x_of(1);
+        const tensor_map out = co_await async_run(s, std::move(inputs));
+        done += static_cast<int>(first(out));
+      }
+    };
+    boost::asio::thread_pool pool(2);
+    for (int i = 0; i < 4; ++i) {
+      boost::asio::co_spawn(boost::asio::make_strand(pool), some(), boost::asio::detached);
+    }
+    pool.join();
+    EXPECT_EQ(done, 40);
+  }
 }
 
 TEST(async, coroutines_get_what_the_run_throws) {

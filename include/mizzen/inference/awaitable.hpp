@@ -17,8 +17,9 @@
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_type.hpp>
-#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include <exception>
@@ -66,20 +67,23 @@ auto async_run(const session& on, tensor_map inputs, run_options options, Token&
       slot.assign([stop](boost::asio::cancellation_type) { stop->request(); });
     }
     how.cancel.token = stop->token();
-    auto executor = boost::asio::get_associated_executor(handler);
+    // Counts as work, and so keeps its context until the thread of the run has let go of it. (A
+    // work guard also has one that does not, and lets go of that last.)
+    auto executor = boost::asio::prefer(boost::asio::get_associated_executor(handler),
+                                        boost::asio::execution::outstanding_work.tracked);
     // Shared by the run, should it begin, and by what tells that it has not.
-    const auto resume = std::make_shared<std::optional<handler_type>>(std::move(handler));
-    auto finish = [resume, stop, executor, work = boost::asio::make_work_guard(executor)](
+    auto resume = std::make_shared<std::optional<handler_type>>(std::move(handler));
+    auto finish = [executor = std::move(executor), resume = std::move(resume), stop](
                       std::exception_ptr failed, tensor_map outputs) mutable {
-      auto last = [resume, failed = std::move(failed), outputs = std::move(outputs)]() mutable {
-        auto connected = boost::asio::get_associated_cancellation_slot(**resume);
+      auto last = [then = std::move(resume), failed = std::move(failed),
+                   outputs = std::move(outputs)]() mutable {
+        auto connected = boost::asio::get_associated_cancellation_slot(**then);
         if (connected.is_connected()) connected.clear();
-        handler_type then = std::move(**resume);
-        resume->reset();
-        std::move(then)(std::move(failed), std::move(outputs));
+        handler_type call = std::move(**then);
+        then.reset();
+        std::move(call)(std::move(failed), std::move(outputs));
       };
       boost::asio::post(executor, std::move(last));
-      work.reset();
     };
     try {
       on.run_async(std::move(given), finish, std::move(how));

@@ -145,6 +145,44 @@ bool is_channels_last(const view& v) {
 
 bool is_picture(const view& v) { return is_channels_last(v) && is_aligned(v); }
 
+namespace {
+
+using rearrangement = std::function<std::optional<view>(const view&)>;
+
+// The expression over rearranged views; null where one does not allow it.
+expression_ptr rearranged(const expression& e, const rearrangement& as) {
+  if (e.what == expression::kind::load) {
+    auto to = as(e.from);
+    if (!to) return nullptr;
+    auto made = std::make_shared<expression>(e);
+    made->from = std::move(*to);
+    return made;
+  }
+  if (e.what != expression::kind::operation) return nullptr;
+  auto made = std::make_shared<expression>(e);
+  for (expression_ptr& operand : made->operands) {
+    operand = rearranged(*operand, as);
+    if (!operand) return nullptr;
+  }
+  return made;
+}
+
+}  // namespace
+
+bool lowering::rearrange(value_id from, value_id to, const rearrangement& as) {
+  const auto* e = std::get_if<expression_ptr>(&forms_[from]);
+  if (e == nullptr || !each_time_[from]) return false;
+  expression_ptr made = rearranged(**e, as);
+  if (!made) return false;
+  // What it is made from may be anything by now: not more than once.
+  if (uses_[to] == 1) {
+    set_each_time(to, std::move(made));
+  } else {
+    set(to, std::move(made));
+  }
+  return true;
+}
+
 bool can_lower(const part& p, const node& n) {
   const lowering_rule* rule = rule_of(n);
   return rule != nullptr && rule->supports(p, n);
@@ -161,7 +199,8 @@ lowering::lowering(const part& p, arithmetic math, const target& on)
       forms_(p.values.size()),
       uses_(p.values.size(), 0),
       producers_(p.values.size(), nullptr),
-      of_bytes_(p.values.size(), false) {
+      of_bytes_(p.values.size(), false),
+      each_time_(p.values.size(), false) {
   for (const node& n : p.nodes) {
     for (const value_id v : n.inputs) {
       if (v != no_value) ++uses_[v];

@@ -92,7 +92,15 @@ class lowering {
   // Kept back, or computed at once where several want it.
   void set(value_id v, expression_ptr e);
   // Computed by each of its users anew: for what costs no more than to load it.
-  void set_each_time(value_id v, expression_ptr e) { forms_[v] = std::move(e); }
+  void set_each_time(value_id v, expression_ptr e) {
+    forms_[v] = std::move(e);
+    each_time_[v] = true;
+  }
+  // One that is computed each time may be rearranged before it is: the same elements elsewhere are
+  // the expression over views that lie so. False, and nothing done, for others and where a view
+  // does not allow it.
+  bool rearrange(value_id from, value_id to,
+                 const std::function<std::optional<view>(const view&)>& as);
   bool is_pending(value_id v) const { return std::holds_alternative<expression_ptr>(forms_[v]); }
   void set(value_id v, gemm_step g) { forms_[v] = std::move(g); }
   void set(value_id v, conv_step c) { forms_[v] = std::move(c); }
@@ -130,7 +138,7 @@ class lowering {
   std::vector<form> forms_;
   std::vector<std::size_t> uses_;                 // by value; outputs count as well
   std::vector<const node*> producers_;            // by value
-  std::vector<bool> of_bytes_;                    // by value
+  std::vector<bool> of_bytes_, each_time_;        // by value
   std::map<value_id, bytes> bytes_;               // of those, where they are in memory
   std::map<const void*, std::size_t> constants_;  // buffers
   const node* current_ = nullptr;

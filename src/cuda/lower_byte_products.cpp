@@ -14,6 +14,9 @@ namespace {
 // int8 and 16 of float8, and its faster kernels for 16 of both.
 constexpr std::int64_t unit = 16;
 
+// Sums of more would not fit into an int32.
+constexpr std::int64_t most_depth = 1 << 16;
+
 std::int64_t padded(std::int64_t n) { return (n + unit - 1) / unit * unit; }
 
 std::string number(std::int64_t v) { return std::to_string(v); }
@@ -50,6 +53,7 @@ bool fits(const lowering& l, const factor& x, const factor& w, std::size_t chann
   }
   if (!is_one(l, x.scale) || !is_one(l, x.zero)) return false;
   const dims& shape = l.shape(w.numbers);
+  if (count_of(shape) / std::max<std::int64_t>(shape[channel_axis], 1) > most_depth) return false;
   const auto each = [&](value_id v) {
     return is_one(l, v) || (axis_of(w.axis, shape.size()) == channel_axis &&
                             l.shape(v) == dims{shape[channel_axis]});
@@ -394,7 +398,8 @@ bool are_bytes(const part& p, const node& n) {
   const value& w = p.values[n.inputs[1]];
   if (w.constant == nullptr || count(2) != 1) return false;
   const std::size_t axis = n.op_type == "MatMulInteger" ? 1 : 0;
-  return w.shape->size() > axis && (count(3) == 1 || count(3) == (*w.shape)[axis]);
+  return w.shape->size() > axis && (count(3) == 1 || count(3) == (*w.shape)[axis]) &&
+         count_of(*w.shape) / std::max<std::int64_t>((*w.shape)[axis], 1) <= most_depth;
 }
 
 bool supports_matmul_integer(const part& p, const node& n) {

@@ -13,6 +13,10 @@ namespace {
 
 void reshape(lowering& l, const node& n) {
   const dims& shape = l.shape(n.outputs[0]);
+  if (count_of(shape) != 0 &&
+      l.rearrange(n.inputs[0], n.outputs[0], [&](const view& v) { return reshaped(v, shape); })) {
+    return;
+  }
   const view v = l.in_memory(n.inputs[0]);
   if (count_of(shape) == 0) return l.set(n.outputs[0], l.allocate(shape, v.type));
   if (const auto same = reshaped(v, shape)) return l.set(n.outputs[0], *same);
@@ -22,17 +26,21 @@ void reshape(lowering& l, const node& n) {
 }
 
 void transpose(lowering& l, const node& n) {
-  const view v = l.in_memory(n.inputs[0]);
   dims order = n.get_ints("perm");
   if (order.empty()) {
-    for (std::size_t d = v.shape.size(); d-- > 0;) order.push_back(static_cast<std::int64_t>(d));
+    for (std::size_t d = l.shape(n.inputs[0]).size(); d-- > 0;)
+      order.push_back(static_cast<std::int64_t>(d));
   }
-  view out = v;
-  for (std::size_t d = 0; d < order.size(); ++d) {
-    out.shape[d] = v.shape[static_cast<std::size_t>(order[d])];
-    out.strides[d] = v.strides[static_cast<std::size_t>(order[d])];
-  }
-  l.set(n.outputs[0], out);
+  const auto permuted = [&](const view& v) {
+    view out = v;
+    for (std::size_t d = 0; d < order.size(); ++d) {
+      out.shape[d] = v.shape[static_cast<std::size_t>(order[d])];
+      out.strides[d] = v.strides[static_cast<std::size_t>(order[d])];
+    }
+    return out;
+  };
+  if (l.rearrange(n.inputs[0], n.outputs[0], permuted)) return;
+  l.set(n.outputs[0], permuted(l.in_memory(n.inputs[0])));
 }
 
 void expand(lowering& l, const node& n) {

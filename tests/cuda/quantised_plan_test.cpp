@@ -160,6 +160,30 @@ TEST(cuda_quantised_plan, shared_bytes_are_made_once) {
   EXPECT_EQ(kinds(made.plan.steps), "kgggk");
 }
 
+// What moves between bytes and bytes moves bytes.
+TEST(cuda_quantised_plan, bytes_are_rearranged_as_bytes) {
+  builder b;
+  const value_id x = b.add(f32, {6, 32});
+  value_id v = b.dequantise(b.quantise(x, u8));
+  v = b.dense(v, i8, 16);
+  v = b.dequantise(b.quantise(v, u8));
+  v = b.node_of("Transpose", {v}, f32, {16, 6});
+  v = b.quantise(v, u8);
+  v = b.dequantise(v);
+  v = b.node_of("Squeeze", {v}, f32, {16, 6});
+  v = b.dequantise(b.quantise(v, u8));
+  v = b.dense(v, i8, 16);
+  b.p.inputs = {x};
+  b.p.outputs = {v};
+  const lowered made = lower(b.p, arithmetic::float32, {75});
+  // 6 numbers in a row are no product's: they are copied to where rows are longer.
+  EXPECT_EQ(kinds(made.plan.steps), "kgkkgk");
+  for (std::size_t i = 0; i + 1 < made.plan.steps.size(); ++i) {
+    const element_type type = made.plan.buffers[made.plan.steps[i].writes()].type;
+    EXPECT_TRUE(type == i8 || type == element_type::int32) << i;
+  }
+}
+
 // Windows as rows of bytes, their product, and what is behind it; a pointwise one needs no windows.
 TEST(cuda_quantised_plan, convolutions_are_products_of_bytes) {
   for (const std::int64_t kernel : {1, 3}) {

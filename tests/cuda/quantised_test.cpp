@@ -481,6 +481,33 @@ TEST(cuda_quantised, integer_products_of_inputs) {
   same(model, in);
 }
 
+TEST(cuda_quantised, moved_about) {
+  model_builder model;
+  model.input("x", f32, {2, 6, 5})
+      .initializer("scale", number(0.02F))
+      .initializer("zero", raw(u8, {}, {131}))
+      .initializer("scales", floats({0.01F, 0.02F, 0.03F, 0.04F, 0.05F, 0.06F}))
+      .initializer("zeros", raw(i8, {6}, {1, 2, 3, 4, 5, 6}))
+      .initializer("shape", tensor::copy({std::int64_t{3}, std::int64_t{-1}}, {2}))
+      .node("QuantizeLinear", {"x", "scale", "zero"}, {"q"})
+      .node("DequantizeLinear", {"q", "scale", "zero"}, {"d"})
+      .node("Transpose", {"d"}, {"t"}, {{"perm", {1, 2, 0}}})
+      .node("Reshape", {"t", "shape"}, {"a"})
+      .node("Reshape", {"d", "shape"}, {"b"})
+      .node("Add", {"a", "b"}, {"y"})
+      .node("QuantizeLinear", {"x", "scales", "zeros"}, {"qc"})
+      .node("DequantizeLinear", {"qc", "scales", "zeros"}, {"dc"})
+      .node("Reshape", {"dc", "shape"}, {"yc"})
+      .node("Transpose", {"dc"}, {"tc"})
+      .node("Concat", {"q", "q"}, {"both"}, {{"axis", 1}})
+      .node("Transpose", {"both"}, {"bytes"}, {{"perm", {2, 0, 1}}})
+      .output("y", f32, {3, 20})
+      .output("yc", f32, {3, 20})
+      .output("tc", f32, {5, 6, 2})
+      .output("bytes", u8, {5, 2, 12});
+  same(model, inputs("x", scaled(noise({2, 6, 5}), 2)), {.floats = 1e-7});
+}
+
 // QLinearConv, QLinearMatMul, QGemm and their kin are expanded on the way.
 TEST(cuda_quantised, operators_on_bytes) {
   model_builder model;

@@ -78,6 +78,21 @@ void quantise(lowering& l, const node& n) {
   l.set(o, e);
 }
 
+// Whether all that use a value are computed element by element, so that they most likely end in one
+// kernel, which computes the value once: x · clip(x + 3) and its like.
+bool goes_on_by_element(const part& p, value_id v) {
+  static constexpr std::array<std::string_view, 10> names = {
+      "Add", "Clip",           "Div",     "HardSigmoid", "HardSwish", "LeakyRelu",
+      "Mul", "QuantizeLinear", "Sigmoid", "Sub"};
+  const auto uses = [&](const node& n) {
+    return std::find(n.inputs.begin(), n.inputs.end(), v) != n.inputs.end();
+  };
+  return std::find(p.outputs.begin(), p.outputs.end(), v) == p.outputs.end() &&
+         std::all_of(p.nodes.begin(), p.nodes.end(), [&](const node& n) {
+           return !uses(n) || std::find(names.begin(), names.end(), n.op_type) != names.end();
+         });
+}
+
 void dequantise(lowering& l, const node& n) {
   const value_id x = n.inputs[0];
   const value_id o = n.outputs[0];
@@ -85,7 +100,10 @@ void dequantise(lowering& l, const node& n) {
   const std::int64_t axis = n.get_int("axis", 1);
   expression_ptr e;
   std::string zero;
-  if (l.is_pending(x) && l.uses(x) == 1 && l.uses(o) == 1) {
+  constexpr std::size_t few = 4;
+  if (l.is_pending(x) && l.uses(x) == 1 &&
+      (l.uses(o) == 1 ||
+       (l.uses(o) == 2 && l.read(x, shape)->loads() <= few && goes_on_by_element(l.from(), o)))) {
     e = l.read(x, shape);
   } else {
     const lowering::bytes b = l.in_bytes(x);

@@ -184,6 +184,20 @@ TEST(cuda_quantised_plan, bytes_are_rearranged_as_bytes) {
   }
 }
 
+// Both uses of a value end in one kernel, between bytes and bytes.
+TEST(cuda_quantised_plan, hard_swish_over_bytes_is_one_kernel) {
+  builder b;
+  const value_id x = b.add(f32, {6, 32});
+  value_id v = b.dense(b.dequantise(b.quantise(x, i8)), i8, 16);
+  v = b.dequantise(b.quantise(v, i8));
+  const value_id gate = b.node_of("HardSigmoid", {v}, f32, {6, 16});
+  v = b.node_of("Mul", {v, b.dequantise(b.quantise(gate, i8))}, f32, {6, 16});
+  v = b.quantise(v, i8);
+  b.p.inputs = {x};
+  b.p.outputs = {v};
+  EXPECT_EQ(kinds(lower(b.p, arithmetic::float32, {75}).plan.steps), "kgk");
+}
+
 // Windows as rows of bytes, their product, and what is behind it; a pointwise one needs no windows.
 TEST(cuda_quantised_plan, convolutions_are_products_of_bytes) {
   for (const std::int64_t kernel : {1, 3}) {

@@ -8,8 +8,10 @@
 
 #include <mizzen/core/error.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>

@@ -4,6 +4,7 @@
 #include "inference/device/plugin.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>

@@ -1,6 +1,7 @@
 #include "inference/device/plugin_library.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>

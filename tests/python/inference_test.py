@@ -393,6 +393,19 @@ def test_a_session_may_be_dropped_while_it_runs():
     asyncio.run(leave())
 
 
+def test_the_interpreter_may_end_while_a_session_runs(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(models.classifier())
+    script = (
+        "import asyncio, sys, numpy as np, mizzen\n"
+        "session = mizzen.inference.Session('model.onnx')\n"
+        "async def leave():\n"
+        "    for _ in range(50): session.run_async({'pixels': np.ones((2000, 16), np.float32)})\n"
+        "asyncio.run(leave())\n"
+    )
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, timeout=60)
+
+
 def test_shape_buckets(session):
     bucketed = Session(models.classifier(), shape_buckets={"batch": [4, 8]})
     for n in (1, 4, 5, 9):

@@ -3,8 +3,11 @@
 
 #include <mizzen/inference/session.hpp>
 
+#include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <thread>
@@ -27,10 +30,34 @@ struct objects {
   std::vector<py::array> memory;  // of the inputs
 };
 
+// Runs under way. No thread may ask for the GIL of an interpreter that ends.
+class run_count {
+ public:
+  void begin() {
+    const std::lock_guard lock(mutex_);
+    ++runs_;
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    --runs_;
+    changed_.notify_all();
+  }
+  void wait_for_none() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return runs_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::size_t runs_ = 0;
+};
+run_count under_way;
+
 void drop(objects* held) {
-  if (Py_IsInitialized() == 0) return;
   const py::gil_scoped_acquire gil;
   delete held;
+  under_way.end();
 }
 
 py::object exception_of(const std::exception_ptr& failed) {
@@ -91,9 +118,17 @@ void session_deleter::operator()(inference::session* s) const noexcept {
   delete s;
 }
 
+void wait_for_runs_at_exit() {
+  py::module_::import("atexit").attr("register")(py::cpp_function([] {
+    const py::gil_scoped_release release;
+    under_way.wait_for_none();
+  }));
+}
+
 py::object run_async(const py::object& self, const py::dict& inputs) {
   const auto& s = self.cast<const session&>();
   std::unique_ptr<objects, void (*)(objects*)> held(new objects, &drop);
+  under_way.begin();
   held->self = self;
   held->loop = py::module_::import("asyncio").attr("get_running_loop")();
   held->future = held->loop.attr("create_future")();
@@ -117,7 +152,7 @@ py::object run_async(const py::object& self, const py::dict& inputs) {
   inference::run_options options;
   options.cancel.token = stop.get_token();
   auto handler = [held = std::move(held)](const std::exception_ptr& failed, tensor_map outputs) {
-    if (Py_IsInitialized() != 0) settle(*held, failed, std::move(outputs));
+    settle(*held, failed, std::move(outputs));
   };
   {
     const py::gil_scoped_release release;

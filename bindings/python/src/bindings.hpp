@@ -44,6 +44,9 @@ struct session_deleter {
   void operator()(inference::session* s) const noexcept;
 };
 
+// The interpreter ends after the runs that run_async() has begun. Called once.
+void wait_for_runs_at_exit();
+
 // Session.run_async(): an asyncio future of the running loop. self is a Session.
 py::object run_async(const py::object& self, const py::dict& inputs);
 

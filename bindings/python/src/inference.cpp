@@ -263,6 +263,7 @@ void bind_profile(py::module_& module) {
 
 void bind_inference(py::module_& module) {
   bind_profile(module);
+  wait_for_runs_at_exit();
   py::class_<value_info>(module, "ValueInfo", "Name, type and shape of a model's input or output.")
       .def_readonly("name", &value_info::name)
       .def_property_readonly(

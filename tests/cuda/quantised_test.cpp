@@ -508,6 +508,23 @@ TEST(cuda_quantised, moved_about) {
   same(model, inputs("x", scaled(noise({2, 6, 5}), 2)), {.floats = 1e-7});
 }
 
+// Weights go as bytes into every part that uses them, and as floats to who else does.
+TEST(cuda_quantised, weights_in_two_parts_and_outside) {
+  model_builder model = quantised_layer({}, {6, 16}, {16, 16}, 1);
+  model.node("MatMul", {"xd", "wd"}, {"m"})
+      .node("Hardmax", {"m"}, {"h"})
+      .node("Hardmax", {"wd"}, {"hw"})
+      .node("QuantizeLinear", {"h", "xs", "xz"}, {"hq"})
+      .node("DequantizeLinear", {"hq", "xs", "xz"}, {"hd"})
+      .node("MatMul", {"hd", "wd"}, {"p"})
+      .output("hw", f32, {16, 16});
+  end_layer(model, i8, {6, 16});
+  const std::string graph = same(model, inputs("x", activations({6, 16})), near, 3);
+  for (const char* part : {"DevicePart(x:float32[6,16])", "DevicePart(h:float32[6,16])"}) {
+    EXPECT_NE(graph.find(part), std::string::npos) << graph;
+  }
+}
+
 // QLinearConv, QLinearMatMul, QGemm and their kin are expanded on the way.
 TEST(cuda_quantised, operators_on_bytes) {
   model_builder model;

@@ -528,8 +528,8 @@ class emulated_program final : public program {
     if (m.names.empty() || is_idle()) return;
 #ifdef MIZZEN_TEST_NVRTC
     // What runs here must also compile for the oldest and a recent GPU.
-    for (const int capability : {75, 90}) {
-      const std::string code = kernel_compiler().compile(m.source, capability);
+    for (const int chip : {75, 90}) {
+      const std::string code = kernel_compiler().compile(m.source, chip);
       if (code.find("ELF") == std::string::npos) {
         throw error(errc::internal, "generated kernels", "NVRTC made no machine code of them");
       }

@@ -16,6 +16,7 @@ constexpr std::size_t most_loads = 12;
 const rule_table& rules() {
   static const rule_table table = [] {
     rule_table t;
+    add_attention_rules(t);
     add_elementwise_rules(t);
     add_integer_rules(t);
     add_data_rules(t);

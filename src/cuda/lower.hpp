@@ -150,6 +150,7 @@ struct lowering_rule {
   void (*lower)(lowering&, const node&);
 };
 using rule_table = std::map<std::string_view, lowering_rule>;
+void add_attention_rules(rule_table& table);
 void add_elementwise_rules(rule_table& table);
 void add_integer_rules(rule_table& table);
 void add_data_rules(rule_table& table);
@@ -178,6 +179,8 @@ bool moves_elements(const part& p, const node& n);
 // Whether an input or output is there and of a float type.
 bool float_in(const part& p, const node& n, std::size_t i);
 bool float_out(const part& p, const node& n);
+// a · b for each of the batches, which are the same in both: a new dense tensor of the type.
+view multiply(lowering& l, const view& a, const view& b, element_type type);
 // Strides that broadcast a view to a shape, as in ONNX.
 view broadcast(const view& v, const dims& shape);
 // The same elements in another shape without a copy; nullopt where the strides do not allow it.

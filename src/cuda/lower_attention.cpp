@@ -11,7 +11,6 @@ namespace {
 
 // A condition that replaces scores by more than this does not hide them.
 constexpr float hides = -1e4F;
-constexpr float lowest_half = -65504.0F;
 
 std::optional<float> number_of(const part& p, value_id v) {
   if (v == no_value || p.values[v].constant == nullptr) return std::nullopt;
@@ -45,7 +44,7 @@ class finder {
     for (const node& n : p_.nodes) {
       inner_.clear();
       auto found = match(n);
-      if (!found || !takes(*found)) continue;
+      if (!found || !asks(*found)) continue;
       plan.ends.emplace(&n, std::move(*found));
       plan.inner.insert(inner_.begin(), inner_.end());
     }
@@ -189,29 +188,21 @@ class finder {
     return nullptr;
   }
 
-  // The GPU is asked with tensors as they are made where they do not lie well.
-  bool takes(const attention_match& m) const {
-    if (!l_.on().takes) return false;
-    attention_step s;
-    s.type = l_.storage(l_.type(m.out));
-    if (s.type == element_type::float32) return false;
+  bool asks(const attention_match& m) const {
     const auto wide = [&](dims shape) {
       shape.insert(shape.begin(), 4 - shape.size(), 1);
       return shape;
     };
+    attention_step s;
+    s.type = l_.storage(l_.type(m.out));
     const dims scores = wide(m.scores);
-    const std::int64_t depth = l_.shape(m.k.of).empty() ? 0 : depth_of(m);
-    const auto tensor = [&](std::size_t buffer, const dims& shape) {
-      return view{buffer, s.type, 0, shape, dense_strides(shape, {0, 2, 1, 3})};
-    };
-    s.q = tensor(0, {scores[0], scores[1], scores[2], depth});
-    s.k = tensor(1, {scores[0], scores[1], scores[3], depth});
-    s.v = tensor(2, wide(l_.shape(m.v)));
-    s.out = tensor(3, {scores[0], scores[1], scores[2], s.v.shape[3]});
+    const std::int64_t depth = depth_of(m);
+    s.q.shape = {scores[0], scores[1], scores[2], depth};
+    s.k.shape = {scores[0], scores[1], scores[3], depth};
+    s.v.shape = wide(l_.shape(m.v));
     s.has_mask = !m.masks.empty();
-    if (s.has_mask) s.mask = {4, s.type, 0, scores, dense_strides(scores)};
     s.scale = m.scale;
-    return l_.on().takes(s);
+    return takes(l_, s);
   }
 
   std::int64_t depth_of(const attention_match& m) const {
@@ -250,28 +241,6 @@ view with_four(view v) {
   return v;
 }
 
-// As cuDNN takes it: the depth contiguous, rows at 16 bytes, dimensions of one element with a
-// stride as if they had more.
-view as_operand(lowering& l, view v, element_type type) {
-  const std::int64_t unit = 16 / static_cast<std::int64_t>(size_of(type));
-  bool fits = v.type == type && is_aligned(v) && (v.strides[3] == 1 || v.shape[3] == 1);
-  for (std::size_t d = 0; d < 3; ++d) {
-    fits = fits && (v.shape[d] == 1 || (v.strides[d] > 0 && v.strides[d] % unit == 0));
-  }
-  if (!fits) {
-    const view made = l.allocate(v.shape, type, {0, 2, 1, 3});
-    l.copy(v, made);
-    return made;
-  }
-  v.strides[3] = 1;
-  std::int64_t extent = v.shape[3];
-  for (const std::size_t d : {2, 1, 0}) {
-    if (v.shape[d] == 1) v.strides[d] = (extent + unit - 1) / unit * unit;
-    extent = std::max(extent, v.strides[d] * v.shape[d]);
-  }
-  return v;
-}
-
 // All masks as one that is added, of as few elements as they have. Numbers too low for the type are
 // its lowest: a row of which all is hidden has weights all the same.
 view joined_masks(lowering& l, const attention_match& m, element_type type) {
@@ -295,14 +264,52 @@ view joined_masks(lowering& l, const attention_match& m, element_type type) {
     if (mask.factor != 1) one = operation("$0 * " + float_text(mask.factor), {one});
     all = all ? operation("$0 + $1", {all, one}) : one;
   }
-  const float lowest = type == element_type::float16 ? lowest_half : -3.3e38F;
-  all = operation("fmaxf($0, " + float_text(lowest) + ")", {all});
+  all = operation("fmaxf($0, " + float_text(lowest_of(type)) + ")", {all});
   const view made = l.allocate(shape, type);
   l.add(map_kernel(all, made, l.buffers()));
   return made;
 }
 
 }  // namespace
+
+// Dimensions of one element have a stride as if they had more.
+view as_operand(lowering& l, view v, element_type type) {
+  const std::int64_t unit = 16 / static_cast<std::int64_t>(size_of(type));
+  bool fits = v.type == type && is_aligned(v) && (v.strides[3] == 1 || v.shape[3] == 1);
+  for (std::size_t d = 0; d < 3; ++d) {
+    fits = fits && (v.shape[d] == 1 || (v.strides[d] > 0 && v.strides[d] % unit == 0));
+  }
+  if (!fits) {
+    const view made = l.allocate(v.shape, type, {0, 2, 1, 3});
+    l.copy(v, made);
+    return made;
+  }
+  v.strides[3] = 1;
+  std::int64_t extent = v.shape[3];
+  for (const std::size_t d : {2, 1, 0}) {
+    if (v.shape[d] == 1) v.strides[d] = (extent + unit - 1) / unit * unit;
+    extent = std::max(extent, v.strides[d] * v.shape[d]);
+  }
+  return v;
+}
+
+bool takes(const lowering& l, attention_step s) {
+  if (!l.on().takes || s.type == element_type::float32) return false;
+  const auto tensor = [&](std::size_t buffer, const dims& shape) {
+    return view{buffer, s.type, 0, shape, dense_strides(shape, {0, 2, 1, 3})};
+  };
+  s.q = tensor(0, s.q.shape);
+  s.k = tensor(1, s.k.shape);
+  s.v = tensor(2, s.v.shape);
+  s.out = tensor(3, {s.q.shape[0], s.q.shape[1], s.q.shape[2], s.v.shape[3]});
+  const dims scores = {s.q.shape[0], s.q.shape[1], s.q.shape[2], s.k.shape[2]};
+  if (s.has_mask) s.mask = {4, s.type, 0, scores, dense_strides(scores)};
+  return l.on().takes(s);
+}
+
+float lowest_of(element_type type) noexcept {
+  return type == element_type::float16 ? -65504.0F : -3.3e38F;
+}
 
 attention_plan find_attention(const lowering& l) { return finder(l).run(); }
 

@@ -42,4 +42,15 @@ attention_plan find_attention(const lowering& l);
 
 void lower_attention(lowering& l, const attention_match& m);
 
+// [batch, heads, rows, depth] as cuDNN takes it: the depth contiguous, rows at 16 bytes; a copy
+// where it lies otherwise.
+view as_operand(lowering& l, view v, element_type type);
+
+// Whether the GPU takes it with tensors that lie so. Asked before they are made: of q, k and v only
+// the shapes count.
+bool takes(const lowering& l, attention_step s);
+
+// What hides a key from a query and still is a number.
+float lowest_of(element_type type) noexcept;
+
 }  // namespace mizzen::cuda

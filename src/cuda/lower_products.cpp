@@ -309,6 +309,25 @@ void multiply(lowering& l, const view& a, const view& b, const view& out) {
   l.add(std::move(g));
 }
 
+view multiply(lowering& l, const view& a, const view& b, element_type type) {
+  const std::size_t r = a.shape.size();
+  gemm_step g;
+  g.type = type;
+  g.tf32 = l.tf32();
+  g.m = a.shape[r - 2];
+  g.k = a.shape[r - 1];
+  g.n = b.shape[r - 1];
+  dims shape = a.shape;
+  shape[r - 1] = g.n;
+  g.batch = count_of(shape) / (g.m * g.n);
+  g.a = as_matrix(l, a, type);
+  g.b = as_matrix(l, b, type);
+  const view out = l.allocate(shape, type);
+  g.out = {out.buffer, out.offset, g.m * g.n, g.n, false};
+  l.add(std::move(g));
+  return out;
+}
+
 void add_product_rules(rule_table& table) {
   table["MatMul"] = {takes_matrices, matmul};
   table["Gemm"] = {supports_gemm, gemm};

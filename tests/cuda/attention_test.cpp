@@ -268,6 +268,77 @@ TEST(cuda_attention, three_dimensions_and_conversions) {
   expect_steps(1, model, in, gpu_options::arithmetic::float32);
 }
 
+// ONNX's own operator, as one step and step by step.
+struct own_case {
+  std::int64_t kv_heads = heads;
+  bool by_rows = false;  // heads beside each other
+  std::int64_t past = 0;
+  bool causal = false;
+  int mask = 0;  // 1: added, 2: of truths, 3: added and shorter than the keys
+  float softcap = 0;
+  std::size_t steps = 1;
+};
+
+TEST(cuda_attention, of_onnx) {
+  const std::vector<own_case> cases = {
+      {},
+      {.by_rows = true},
+      {.causal = true},
+      {.kv_heads = 1, .mask = 1},
+      {.kv_heads = 1, .by_rows = true, .past = 4, .causal = true},
+      {.past = 3, .causal = true, .mask = 2},
+      {.mask = 3},
+      {.softcap = 2, .steps = 0},
+  };
+  for (const own_case& c : cases) {
+    SCOPED_TRACE("case " + std::to_string(&c - cases.data()));
+    model_builder model;
+    model.opset(24);
+    tensor_map in;
+    const auto input = [&](const std::string& name, const shape_type& shape, std::uint32_t seed) {
+      model.input(name, f32, {shape.begin(), shape.end()});
+      in.emplace(name, noise(shape, seed));
+    };
+    const std::int64_t fresh = c.causal ? rows : keys;
+    const std::int64_t total = fresh + c.past;
+    const auto tensor_shape = [&](std::int64_t h, std::int64_t n, std::int64_t d) {
+      return c.by_rows ? shape_type{batch, n, h * d} : shape_type{batch, h, n, d};
+    };
+    input("q", tensor_shape(heads, rows, depth), 1);
+    input("k", tensor_shape(c.kv_heads, fresh, depth), 2);
+    input("v", tensor_shape(c.kv_heads, fresh, 2 * depth), 3);
+    std::vector<std::string> names = {"q", "k", "v", "", "", ""};
+    if (c.mask == 2) {
+      model.initializer("mask", truths({rows, total}));
+    } else if (c.mask != 0) {
+      const std::int64_t columns = c.mask == 3 ? total - 2 : total;
+      model.initializer("mask", hidden({batch, 1, rows, columns}, -10000.0F));
+    }
+    if (c.mask != 0) names[3] = "mask";
+    std::vector<std::string> outputs = {"y"};
+    if (c.past != 0) {
+      input("past_k", {batch, c.kv_heads, c.past, depth}, 4);
+      input("past_v", {batch, c.kv_heads, c.past, 2 * depth}, 5);
+      names[4] = "past_k";
+      names[5] = "past_v";
+      outputs = {"y", "all_k", "all_v"};
+      model.output("all_k", f32, {batch, c.kv_heads, total, depth})
+          .output("all_v", f32, {batch, c.kv_heads, total, 2 * depth});
+    }
+    while (names.back().empty()) names.pop_back();
+    std::vector<node_attribute> given = {{"is_causal", c.causal ? 1 : 0}};
+    if (c.by_rows) {
+      given.emplace_back("q_num_heads", heads);
+      given.emplace_back("kv_num_heads", c.kv_heads);
+    }
+    if (c.softcap != 0) given.emplace_back("softcap", c.softcap);
+    const shape_type y = tensor_shape(heads, rows, 2 * depth);
+    model.node("Attention", names, outputs, given).output("y", f32, {y.begin(), y.end()});
+    expect_steps(c.steps, model, in);
+    expect_steps(0, model, in, gpu_options::arithmetic::float32);
+  }
+}
+
 TEST(cuda_attention, is_not_seen_where_it_is_not) {
   {
     SCOPED_TRACE("float32");

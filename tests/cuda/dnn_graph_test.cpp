@@ -264,6 +264,19 @@ TEST_F(dnn_graphs, attention_has_plans) {
   }
 }
 
+// Columns of one product, as its rows lie: what is asked of the GPU lies apart, but runs so.
+TEST_F(dnn_graphs, attention_has_plans_for_views) {
+  attention_step s = attention({f16, {2, 12, 77, 77}, 12, 64, 64, {0, 0, 0, 1}, false});
+  const std::int64_t row = std::int64_t{3} * 12 * 64;
+  for (view* v : {&s.q, &s.k, &s.v}) {
+    v->offset = static_cast<std::int64_t>(v->buffer) * 12 * 64;
+    v->buffer = 0;
+    v->strides = {77 * row, 64, row, 1};
+  }
+  EXPECT_EQ(plan(h100(), s, 1).compiled, 1U);
+  EXPECT_EQ(plan(a100(), s, 1).compiled, 1U);
+}
+
 // What is then computed step by step.
 TEST_F(dnn_graphs, attention_that_cudnn_does_not_have) {
   const attention_case usual = {f16, {1, 12, 128, 128}, 12, 64, 64, {}, false};

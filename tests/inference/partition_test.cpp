@@ -122,6 +122,10 @@ TEST(partition, values_that_a_plan_can_know) {
   const std::vector<bool> planned = find_planned_values(b.g);
   EXPECT_EQ(planned, (std::vector<bool>{false, true, false, true, true, false, false}));
   EXPECT_EQ(planned.size(), mixed + 1U);
+  // In a loop's body that has x and count of its own, and captures ids.
+  b.g.captures = {0};
+  EXPECT_EQ(find_planned_values(b.g, true),
+            (std::vector<bool>{false, false, false, true, false, false, false}));
   static_cast<void>(ids);
 }
 

@@ -271,14 +271,14 @@ std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& sh
   return host;
 }
 
-std::vector<bool> find_planned_values(const graph& g) {
+std::vector<bool> find_planned_values(const graph& g, bool is_body) {
   const auto is_integer = [](element_type t) {
     return t == element_type::int64 || t == element_type::int32 || t == element_type::boolean;
   };
   std::vector<bool> planned(g.values.size(), false);
-  for (const value_id v : g.inputs) {
-    const value& in = g.values[v];
-    planned[v] = is_integer(in.type) && in.shape && in.shape->size() <= 1;
+  for (std::size_t i = is_body ? g.formal_inputs() : 0; i < g.inputs.size(); ++i) {
+    const value& in = g.values[g.inputs[i]];
+    planned[g.inputs[i]] = is_integer(in.type) && in.shape && in.shape->size() <= 1;
   }
   for (std::size_t v = 0; v < planned.size(); ++v) {
     if (g.values[v].constant) planned[v] = true;
@@ -368,7 +368,7 @@ bool assign_parts(graph& g, pass_context& context) {
     // Quantised weights go with who uses them as well.
     shape_nodes[i] = shape_nodes[i] || is_dequantised_constant(g, g.nodes[i], *device);
   }
-  const std::vector<bool> planned = find_planned_values(g);
+  const std::vector<bool> planned = find_planned_values(g, !context.prefix.empty());
   const auto supported = [&](const node& n) {
     for (std::size_t k = 0; k < n.inputs.size(); ++k) {
       if (n.inputs[k] != no_value && is_shape_operand(n, k) && !planned[n.inputs[k]]) return false;

@@ -20,8 +20,9 @@ std::vector<bool> find_operand_nodes(const graph& g, const std::vector<bool>& sh
 
 // Values that are known when a plan is made, or can be: constants, what is computed from shapes,
 // integers that are inputs of the graph and of one dimension at most, and what is computed from
-// these. A node with a shape that hangs on any other value is none of a part's.
-std::vector<bool> find_planned_values(const graph& g);
+// these. A node with a shape that hangs on any other value is none of a part's. Of the body of a
+// loop the formal inputs, such as the number of the iteration, are not: each would be compiled for.
+std::vector<bool> find_planned_values(const graph& g, bool is_body = false);
 
 struct partition {
   static constexpr std::size_t none = static_cast<std::size_t>(-1);

@@ -105,6 +105,17 @@ std::vector<double> times_of(const session& loaded, const tensor_map& in, tensor
   return times;
 }
 
+// Copies in the memory of the device.
+template <class Tensor>
+Tensor moved(const Tensor& t, const std::string& device) {
+  if constexpr (requires { t.to_device(device); }) {
+    return device == "cpu" ? t.to_host() : t.to_device(device);
+  } else {
+    if (device == "cpu") return t.clone();
+    throw mizzen::error(mizzen::errc::unimplemented, "device " + device, "tensors in its memory");
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -142,10 +153,15 @@ int main(int argc, char** argv) try {
   report["ready_ms"] = milliseconds_since(begin);
   report["load_ms"] = loaded_ms;
   report["warnings"] = warnings;
-  std::size_t number = 0;
-  for (const value_info& info : loaded.outputs()) {
-    write_npy(folder / ("actual" + std::to_string(number++) + ".npy"), out.at(info.name));
-  }
+  const auto write = [&](const std::string& stem, const tensor_map& tensors) {
+    std::size_t number = 0;
+    for (const value_info& info : loaded.outputs()) {
+      write_npy(folder / (stem + std::to_string(number++) + ".npy"),
+                moved(tensors.at(info.name), "cpu"));
+    }
+  };
+  write("actual", out);
+  tensor_map device_in, device_out;
   std::cout << report.dump() << std::endl;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream fields(line);
@@ -155,6 +171,16 @@ int main(int argc, char** argv) try {
     json answer;
     if (where == "host") {
       answer["ms"] = times_of(loaded, in, out, runs);
+    } else if (where == "device") {
+      const bool first = device_out.empty();
+      if (first) {
+        for (const auto& [name, t] : in) device_in.emplace(name, moved(t, options.device));
+        for (const auto& [name, t] : out) {
+          device_out.emplace(name, moved(t, options.device));
+        }
+      }
+      answer["ms"] = times_of(loaded, device_in, device_out, runs);
+      if (first) write("device", device_out);
     } else {
       answer["error"] = "rounds are \"host N\" or \"device N\"";
     }

@@ -169,20 +169,24 @@ int main(int argc, char** argv) try {
     int runs = 0;
     fields >> where >> runs;
     json answer;
-    if (where == "host") {
-      answer["ms"] = times_of(loaded, in, out, runs);
-    } else if (where == "device") {
-      const bool first = device_out.empty();
-      if (first) {
-        for (const auto& [name, t] : in) device_in.emplace(name, moved(t, options.device));
-        for (const auto& [name, t] : out) {
-          device_out.emplace(name, moved(t, options.device));
+    try {
+      if (where == "host") {
+        answer["ms"] = times_of(loaded, in, out, runs);
+      } else if (where == "device") {
+        const bool first = device_out.empty();
+        if (first) {
+          for (const auto& [name, t] : in) device_in.emplace(name, moved(t, options.device));
+          for (const auto& [name, t] : out) {
+            device_out.emplace(name, moved(t, options.device));
+          }
         }
+        answer["ms"] = times_of(loaded, device_in, device_out, runs);
+        if (first) write("device", device_out);
+      } else {
+        answer["error"] = "rounds are \"host N\" or \"device N\"";
       }
-      answer["ms"] = times_of(loaded, device_in, device_out, runs);
-      if (first) write("device", device_out);
-    } else {
-      answer["error"] = "rounds are \"host N\" or \"device N\"";
+    } catch (const mizzen::error& e) {
+      answer = {{"error", e.what()}};
     }
     std::cout << answer.dump() << std::endl;
   }

@@ -109,9 +109,9 @@ struct session_options {
   // is counted from its end. It is wrong where one row is told by another (a mean over the batch, a
   // softmax over an unmasked sequence, a window at the end of a picture): nobody but you can know.
   //
-  // Each dimension of each output must be a number or have a name that the inputs give, so that
-  // what to cut is known; otherwise, for names that no input has, and for sizes that are not
-  // positive and rising, load throws error(invalid_argument).
+  // Each dimension of each output must be a number, have a name that the inputs give, or stay when
+  // the sizes change, so that what to cut is known; otherwise, for names that no input has, and for
+  // sizes that are not positive and rising, load throws error(invalid_argument).
   std::map<std::string, std::vector<std::int64_t>, std::less<>> shape_buckets = {};
   // Threads that carry out the runs of run_async(), started when they are first needed. Two let a
   // GPU copy for one run while it computes another; on the processor more than one is of use only

@@ -3,6 +3,7 @@
 
 #include <mizzen/inference/custom_operator.hpp>
 #include <mizzen/inference/device.hpp>
+#include <mizzen/inference/dlpack.hpp>
 #include <mizzen/inference/model_builder.hpp>
 #include <mizzen/inference/profile.hpp>
 #include <mizzen/inference/session.hpp>

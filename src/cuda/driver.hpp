@@ -15,7 +15,9 @@ namespace mizzen::cuda {
   F(cuDeviceTotalMem) F(cuDeviceGetAttribute) F(cuDevicePrimaryCtxRetain) \
   F(cuDevicePrimaryCtxRelease) F(cuCtxPushCurrent) F(cuCtxPopCurrent) F(cuMemAlloc) \
   F(cuMemFree) F(cuMemAllocHost) F(cuMemFreeHost) F(cuMemcpyHtoDAsync) F(cuMemcpyDtoHAsync) \
-  F(cuMemsetD8Async) F(cuStreamCreate) F(cuStreamDestroy) F(cuStreamSynchronize) \
+  F(cuMemcpyDtoDAsync) F(cuMemsetD8Async) F(cuCtxSynchronize) \
+  F(cuStreamCreate) F(cuStreamDestroy) F(cuStreamSynchronize) F(cuStreamQuery) \
+  F(cuStreamWaitEvent) F(cuStreamIsCapturing) \
   F(cuModuleLoadData) F(cuModuleUnload) F(cuModuleGetFunction) F(cuLaunchKernel) \
   F(cuStreamBeginCapture) F(cuStreamEndCapture) F(cuGraphInstantiateWithFlags) \
   F(cuGraphExecDestroy) F(cuGraphDestroy) F(cuGraphLaunch) F(cuEventCreate) \

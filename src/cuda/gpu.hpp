@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -21,7 +22,16 @@ class program {
   virtual ~program() = default;
 };
 
-// One run at a time: an order of work, and what of it was recorded.
+// Work that a queue recorded, to be done again; of this queue.
+class recording {
+ public:
+  recording() = default;
+  recording(const recording&) = delete;
+  recording& operator=(const recording&) = delete;
+  virtual ~recording() = default;
+};
+
+// An order of work, filled by one thread at a time. What is put into it is done later.
 class queue {
  public:
   queue() = default;
@@ -31,15 +41,22 @@ class queue {
 
   virtual void upload(void* device, const void* host, std::size_t bytes) = 0;
   virtual void download(void* host, const void* device, std::size_t bytes) = 0;
+  // Within the device.
+  virtual void copy(void* to, const void* from, std::size_t bytes) = 0;
   // Step i of a program (of its setup steps, or of the others); memory[b] is where buffer b lies,
   // and workspace what program_bytes() asked for.
   virtual void run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
                    void* workspace) = 0;
-  // Between them work is recorded rather than done, to be done again by replay(). False where that
-  // is not to be had: then nothing has been recorded.
-  virtual bool begin_recording() = 0;
-  virtual void end_recording() = 0;
-  virtual void replay() = 0;
+  // What work() puts into the queue is recorded rather than done. Null where that is not to be had.
+  virtual std::unique_ptr<recording> record(const std::function<void()>& work) = 0;
+  virtual void replay(const recording& r) = 0;
+  // What is put in from here on comes after what is in the stream of the application now. Throws
+  // error(failed_precondition) for a stream that is being captured.
+  virtual void follow(void* stream) = 0;
+  // What is put into the stream from here on comes after what is in here now.
+  virtual void precede(void* stream) = 0;
+  // Whether all is done.
+  virtual bool idle() = 0;
   // Until all is done.
   virtual void wait() = 0;
 };

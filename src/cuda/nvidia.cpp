@@ -90,6 +90,46 @@ class nvidia_program final : public program {
   const primary_context& context_;
 };
 
+int checked_index(std::uint32_t index) {
+  const std::vector<gpu_info> list = list_gpus();
+  const std::string subject = "device 'cuda:" + std::to_string(index) + "'";
+  if (index >= list.size()) throw error(errc::not_found, subject, "there is no such GPU");
+  if (!list[index].available) throw error(errc::unavailable, subject, list[index].reason);
+  return static_cast<int>(index);
+}
+
+CUdeviceptr device_pointer(const void* at) { return reinterpret_cast<CUdeviceptr>(at); }
+CUstream stream_of(void* handle) { return static_cast<CUstream>(handle); }
+
+// Copies in the order of the stream.
+void enqueue_copy(const driver& api, void* to, bool to_device, const void* from, bool from_device,
+                  std::size_t bytes, CUstream stream) {
+  if (bytes == 0) return;
+  if (to_device && from_device) {
+    api.check(api.cuMemcpyDtoDAsync(device_pointer(to), device_pointer(from), bytes, stream),
+              "cuMemcpyDtoDAsync");
+  } else if (to_device) {
+    api.check(api.cuMemcpyHtoDAsync(device_pointer(to), from, bytes, stream), "cuMemcpyHtoDAsync");
+  } else {
+    api.check(api.cuMemcpyDtoHAsync(to, device_pointer(from), bytes, stream), "cuMemcpyDtoHAsync");
+  }
+}
+
+class nvidia_recording final : public recording {
+ public:
+  nvidia_recording(const primary_context& c, CUgraphExec e) : context_(c), graph(e) {}
+  ~nvidia_recording() override {
+    const current here(context_);
+    context_.api().cuGraphExecDestroy(graph);
+  }
+
+ private:
+  const primary_context& context_;
+
+ public:
+  const CUgraphExec graph;
+};
+
 class nvidia_gpu;
 
 class nvidia_queue final : public queue {
@@ -101,9 +141,12 @@ class nvidia_queue final : public queue {
   void download(void* host, const void* device, std::size_t bytes) override;
   void run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
            void* workspace) override;
-  bool begin_recording() override;
-  void end_recording() override;
-  void replay() override;
+  void copy(void* to, const void* from, std::size_t bytes) override;
+  std::unique_ptr<recording> record(const std::function<void()>& work) override;
+  void replay(const recording& r) override;
+  void follow(void* stream) override;
+  void precede(void* stream) override;
+  bool idle() override;
   void wait() override;
 
   CUstream stream() const noexcept { return stream_; }
@@ -111,27 +154,31 @@ class nvidia_queue final : public queue {
  private:
   nvidia_gpu& on_;
   CUstream stream_ = nullptr;
+  CUevent mark_ = nullptr;                  // between streams
   std::unique_ptr<const dnn::handle> dnn_;  // once there is a graph of it
-  CUgraphExec recorded_ = nullptr;
 };
 
 class nvidia_gpu final : public gpu {
  public:
   nvidia_gpu(std::uint32_t index, const std::string& cache)
       : context_(std::make_shared<const driver>(), checked_index(index)), cache_(cache) {
+    // Libraries belong to the device whose context is current when they are opened.
+    const current here(context_);
+    blas_ = std::make_unique<const blas>();
+    dnn_ = std::make_unique<const dnn>();
     const driver& api = context_.api();
     int version = 0;
     api.check(api.cuDriverGetVersion(&version), "cuDriverGetVersion");
     capability_ = capability_of(api, context_.device());
     key_ = name_of(api, context_.device()) + " driver " + std::to_string(version) + " nvrtc " +
-           compiler_.version() + " cublas " + blas_.version() + " cudnn " + dnn_.version();
+           compiler_.version() + " cublas " + blas_->version() + " cudnn " + dnn_->version();
   }
 
   int capability() const noexcept override { return capability_; }
   bool takes(const attention_step& s) override {
     const current here(context_);
     const nvidia_queue order(*this);
-    return dnn_.takes(order.stream(), s);
+    return dnn_->takes(order.stream(), s);
   }
 
   void* allocate(std::size_t bytes) override {
@@ -156,6 +203,12 @@ class nvidia_gpu final : public gpu {
   }
   std::unique_ptr<queue> make_queue() override { return std::make_unique<nvidia_queue>(*this); }
 
+  ~nvidia_gpu() override {
+    const current here(context_);
+    dnn_.reset();
+    blas_.reset();
+  }
+
   std::unique_ptr<program> prepare(const schedule& s) override {
     const current here(context_);
     const driver& api = context_.api();
@@ -178,13 +231,13 @@ class nvidia_gpu final : public gpu {
                 api.cuModuleGetFunction(&r.function, made->module, text.names[kernel++].c_str()),
                 "cuModuleGetFunction");
           } else if (const auto* g = std::get_if<gemm_step>(&one.what)) {
-            r.product = blas_.prepare(c, *g);
+            r.product = blas_->prepare(c, *g);
             made->workspace_bytes =
                 std::max(made->workspace_bytes, blas::workspace_bytes(*r.product));
           } else {
             const auto* convolution = std::get_if<conv_step>(&one.what);
-            r.graph = convolution != nullptr ? dnn_.prepare(c, *convolution)
-                                             : dnn_.prepare(c, std::get<attention_step>(one.what));
+            r.graph = convolution != nullptr ? dnn_->prepare(c, *convolution)
+                                             : dnn_->prepare(c, std::get<attention_step>(one.what));
             made->workspace_bytes = std::max(made->workspace_bytes, dnn::workspace_bytes(*r.graph));
           }
         } catch (const error& e) {
@@ -203,18 +256,10 @@ class nvidia_gpu final : public gpu {
   }
 
   const primary_context& context() const noexcept { return context_; }
-  const blas& products() const noexcept { return blas_; }
-  const dnn& graphs() const noexcept { return dnn_; }
+  const blas& products() const noexcept { return *blas_; }
+  const dnn& graphs() const noexcept { return *dnn_; }
 
  private:
-  static int checked_index(std::uint32_t index) {
-    const std::vector<gpu_info> list = list_gpus();
-    const std::string subject = "device 'cuda:" + std::to_string(index) + "'";
-    if (index >= list.size()) throw error(errc::not_found, subject, "there is no such GPU");
-    if (!list[index].available) throw error(errc::unavailable, subject, list[index].reason);
-    return static_cast<int>(index);
-  }
-
   std::string machine_code(const std::string& source) const {
     return cache_.get(module_key(key_, capability_, source),
                       [&] { return compiler_.compile(source, capability_); });
@@ -222,8 +267,8 @@ class nvidia_gpu final : public gpu {
 
   primary_context context_;
   kernel_compiler compiler_;
-  blas blas_;
-  dnn dnn_;
+  std::unique_ptr<const blas> blas_;
+  std::unique_ptr<const dnn> dnn_;
   plan_cache cache_;
   int capability_ = 0;
   std::string key_;
@@ -231,32 +276,34 @@ class nvidia_gpu final : public gpu {
 
 nvidia_queue::nvidia_queue(nvidia_gpu& on) : on_(on) {
   const current here(on.context());
-  on.context().api().check(on.context().api().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING),
-                           "cuStreamCreate");
+  const driver& api = on.context().api();
+  api.check(api.cuEventCreate(&mark_, CU_EVENT_DISABLE_TIMING), "cuEventCreate");
+  const CUresult made = api.cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING);
+  if (made != CUDA_SUCCESS) api.cuEventDestroy(mark_);
+  api.check(made, "cuStreamCreate");
 }
 
 nvidia_queue::~nvidia_queue() {
   const current here(on_.context());
   const driver& api = on_.context().api();
   dnn_.reset();
-  if (recorded_ != nullptr) api.cuGraphExecDestroy(recorded_);
   api.cuStreamDestroy(stream_);
+  api.cuEventDestroy(mark_);
 }
 
 void nvidia_queue::upload(void* device, const void* host, std::size_t bytes) {
-  if (bytes == 0) return;
   const current here(on_.context());
-  const driver& api = on_.context().api();
-  api.check(api.cuMemcpyHtoDAsync(reinterpret_cast<CUdeviceptr>(device), host, bytes, stream_),
-            "cuMemcpyHtoDAsync");
+  enqueue_copy(on_.context().api(), device, true, host, false, bytes, stream_);
 }
 
 void nvidia_queue::download(void* host, const void* device, std::size_t bytes) {
-  if (bytes == 0) return;
   const current here(on_.context());
-  const driver& api = on_.context().api();
-  api.check(api.cuMemcpyDtoHAsync(host, reinterpret_cast<CUdeviceptr>(device), bytes, stream_),
-            "cuMemcpyDtoHAsync");
+  enqueue_copy(on_.context().api(), host, false, device, true, bytes, stream_);
+}
+
+void nvidia_queue::copy(void* to, const void* from, std::size_t bytes) {
+  const current here(on_.context());
+  enqueue_copy(on_.context().api(), to, true, from, true, bytes, stream_);
 }
 
 void nvidia_queue::run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
@@ -279,25 +326,57 @@ void nvidia_queue::run(const program& p, bool setup, std::size_t i, std::span<vo
             "cuLaunchKernel");
 }
 
-bool nvidia_queue::begin_recording() {
-  const current here(on_.context());
-  return on_.context().api().cuStreamBeginCapture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) ==
-         CUDA_SUCCESS;
-}
-
-void nvidia_queue::end_recording() {
+std::unique_ptr<recording> nvidia_queue::record(const std::function<void()>& work) {
   const current here(on_.context());
   const driver& api = on_.context().api();
+  if (api.cuStreamBeginCapture(stream_, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) != CUDA_SUCCESS) {
+    return nullptr;
+  }
+  bool whole = true;
+  try {
+    work();
+  } catch (const error&) {  // done step by step it says the same, or works
+    whole = false;
+  }
   CUgraph graph = nullptr;
-  api.check(api.cuStreamEndCapture(stream_, &graph), "cuStreamEndCapture");
-  const CUresult made = api.cuGraphInstantiateWithFlags(&recorded_, graph, 0);
-  api.cuGraphDestroy(graph);
-  api.check(made, "cuGraphInstantiate");
+  whole = api.cuStreamEndCapture(stream_, &graph) == CUDA_SUCCESS && whole;
+  CUgraphExec made = nullptr;
+  whole = whole && api.cuGraphInstantiateWithFlags(&made, graph, 0) == CUDA_SUCCESS;
+  if (graph != nullptr) api.cuGraphDestroy(graph);
+  return whole ? std::make_unique<nvidia_recording>(on_.context(), made) : nullptr;
 }
 
-void nvidia_queue::replay() {
+void nvidia_queue::replay(const recording& r) {
   const current here(on_.context());
-  on_.context().api().check(on_.context().api().cuGraphLaunch(recorded_, stream_), "cuGraphLaunch");
+  const driver& api = on_.context().api();
+  api.check(api.cuGraphLaunch(static_cast<const nvidia_recording&>(r).graph, stream_),
+            "cuGraphLaunch");
+}
+
+void nvidia_queue::follow(void* stream) {
+  const current here(on_.context());
+  const driver& api = on_.context().api();
+  CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+  api.check(api.cuStreamIsCapturing(stream_of(stream), &status), "run_options.stream");
+  if (status != CU_STREAM_CAPTURE_STATUS_NONE) {
+    throw error(errc::failed_precondition, "run_options.stream",
+                "it is being captured: run the model outside of the capture");
+  }
+  api.check(api.cuEventRecord(mark_, stream_of(stream)), "cuEventRecord of run_options.stream");
+  api.check(api.cuStreamWaitEvent(stream_, mark_, CU_EVENT_WAIT_DEFAULT), "cuStreamWaitEvent");
+}
+
+void nvidia_queue::precede(void* stream) {
+  const current here(on_.context());
+  const driver& api = on_.context().api();
+  api.check(api.cuEventRecord(mark_, stream_), "cuEventRecord");
+  api.check(api.cuStreamWaitEvent(stream_of(stream), mark_, CU_EVENT_WAIT_DEFAULT),
+            "cuStreamWaitEvent of run_options.stream");
+}
+
+bool nvidia_queue::idle() {
+  const current here(on_.context());
+  return on_.context().api().cuStreamQuery(stream_) == CUDA_SUCCESS;
 }
 
 void nvidia_queue::wait() {
@@ -305,6 +384,58 @@ void nvidia_queue::wait() {
   on_.context().api().check(on_.context().api().cuStreamSynchronize(stream_),
                             "cuStreamSynchronize");
 }
+
+class nvidia_memory final : public memory {
+ public:
+  explicit nvidia_memory(std::uint32_t index)
+      : context_(std::make_shared<const driver>(), checked_index(index)) {
+    const current here(context_);
+    api().check(api().cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING), "cuStreamCreate");
+  }
+  ~nvidia_memory() override {
+    const current here(context_);
+    api().cuStreamDestroy(stream_);
+  }
+
+  void* allocate(std::size_t bytes, bool zero) override {
+    const current here(context_);
+    CUdeviceptr at = 0;
+    api().check(api().cuMemAlloc(&at, bytes), "cuMemAlloc");
+    if (!zero) return reinterpret_cast<void*>(at);
+    CUresult done = api().cuMemsetD8Async(at, 0, bytes, stream_);
+    if (done == CUDA_SUCCESS) done = api().cuStreamSynchronize(stream_);
+    if (done != CUDA_SUCCESS) api().cuMemFree(at);
+    api().check(done, "cuMemsetD8Async");
+    return reinterpret_cast<void*>(at);
+  }
+  // cuMemFree waits for the work of the context.
+  void release(void* at) noexcept override {
+    const current here(context_);
+    api().cuMemFree(device_pointer(at));
+  }
+  void copy(void* to, bool to_device, const void* from, bool from_device, std::size_t bytes,
+            void* stream) override {
+    const current here(context_);
+    const CUstream in = stream != nullptr ? stream_of(stream) : stream_;
+    enqueue_copy(api(), to, to_device, from, from_device, bytes, in);
+    if (stream != nullptr && to_device && from_device) return;
+    api().check(api().cuStreamSynchronize(in), "cuStreamSynchronize");
+  }
+  void wait(void* stream) override {
+    const current here(context_);
+    if (stream == nullptr) {
+      api().check(api().cuCtxSynchronize(), "cuCtxSynchronize");
+    } else {
+      api().check(api().cuStreamSynchronize(stream_of(stream)), "cuStreamSynchronize");
+    }
+  }
+
+ private:
+  const driver& api() const noexcept { return context_.api(); }
+
+  primary_context context_;
+  CUstream stream_ = nullptr;
+};
 
 }  // namespace
 
@@ -360,6 +491,10 @@ std::vector<gpu_info> list_gpus() {
 
 std::unique_ptr<gpu> open_gpu(std::uint32_t index, const std::string& cache) {
   return std::make_unique<nvidia_gpu>(index, cache);
+}
+
+std::unique_ptr<memory> open_memory(std::uint32_t index) {
+  return std::make_unique<nvidia_memory>(index);
 }
 
 }  // namespace mizzen::cuda

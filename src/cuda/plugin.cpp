@@ -20,6 +20,10 @@ struct mizzen_device {
   std::size_t memory_limit = 0;
 };
 
+struct mizzen_memory {
+  std::unique_ptr<memory> on;
+};
+
 struct mizzen_compiled {
   std::size_t inputs = 0, outputs = 0;
   std::unique_ptr<const executor> runs;
@@ -136,14 +140,54 @@ std::int32_t compile(mizzen_device* device, const mizzen_graph* graph, mizzen_co
 
 void release(mizzen_compiled* compiled) { delete compiled; }
 
+binding binding_of(const mizzen_buffer& b) { return {b.data, b.location == MIZZEN_ON_DEVICE}; }
+
 std::int32_t run(const mizzen_compiled* compiled, const mizzen_buffer* inputs,
-                 const mizzen_buffer* outputs, mizzen_error* failed) {
+                 const mizzen_buffer* outputs, const mizzen_run_options* options,
+                 mizzen_error* failed) {
   return guarded(failed, [&] {
-    std::vector<void*> in(compiled->inputs), out(compiled->outputs);
-    for (std::size_t i = 0; i < in.size(); ++i) in[i] = inputs[i].data;
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = outputs[i].data;
-    compiled->runs->run(in, out);
+    std::vector<binding> in(compiled->inputs), out(compiled->outputs);
+    for (std::size_t i = 0; i < in.size(); ++i) in[i] = binding_of(inputs[i]);
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = binding_of(outputs[i]);
+    compiled->runs->run(in, out, options != nullptr ? options->stream : nullptr);
   });
+}
+
+std::int32_t memory_open(std::uint32_t index, mizzen_memory** opened, mizzen_error* failed) {
+  return guarded(failed, [&] {
+    const std::vector<gpu_info> list = list_gpus();
+    const std::string subject = "device 'cuda:" + std::to_string(index) + "'";
+    if (index >= list.size()) {
+      throw mizzen::error(mizzen::errc::not_found, subject, "there is no such GPU");
+    }
+    if (!list[index].available) {
+      throw mizzen::error(mizzen::errc::unavailable, subject, list[index].reason);
+    }
+    auto made = std::make_unique<mizzen_memory>();
+    made->on = open_memory(index);
+    *opened = made.release();
+  });
+}
+
+void memory_close(mizzen_memory* of) { delete of; }
+
+std::int32_t memory_allocate(mizzen_memory* of, std::uint64_t bytes, std::int32_t zero, void** data,
+                             mizzen_error* failed) {
+  return guarded(failed, [&] { *data = of->on->allocate(bytes, zero != 0); });
+}
+
+void memory_release(mizzen_memory* of, void* data) { of->on->release(data); }
+
+std::int32_t memory_copy(mizzen_memory* of, const mizzen_buffer* from, const mizzen_buffer* to,
+                         void* stream, mizzen_error* failed) {
+  return guarded(failed, [&] {
+    of->on->copy(to->data, to->location == MIZZEN_ON_DEVICE, from->data,
+                 from->location == MIZZEN_ON_DEVICE, to->bytes, stream);
+  });
+}
+
+std::int32_t memory_wait(mizzen_memory* of, void* stream, mizzen_error* failed) {
+  return guarded(failed, [&] { of->on->wait(stream); });
 }
 
 const mizzen_plugin table = {
@@ -158,6 +202,12 @@ const mizzen_plugin table = {
     compile,
     release,
     run,
+    memory_open,
+    memory_close,
+    memory_allocate,
+    memory_release,
+    memory_copy,
+    memory_wait,
 };
 
 }  // namespace

@@ -145,6 +145,15 @@ std::string to_string(const value_info& info) {
   return text + "]";
 }
 
+namespace {
+
+// What runs in stages knows tensors of the host only.
+shared_tensor on_host(const tensor& t, void* stream) {
+  return t.on_host() ? borrow(t) : std::make_shared<tensor>(t.to_host(stream));
+}
+
+}  // namespace
+
 struct session::impl {
   session_options options;
   std::vector<value_info> inputs, outputs;
@@ -170,12 +179,15 @@ struct session::impl {
   void check_names(std::span<const named_input> given) const;
   void check_tensor(const value_info& info, const tensor& t, symbol_map& symbols) const;
   std::vector<const tensor*> check_tensors(std::span<const named_input> given) const;
-  item check_value(const value_info& info, const any_value* given, symbol_map& symbols) const;
+  item check_value(const value_info& info, const any_value* given, symbol_map& symbols,
+                   void* stream) const;
   void check_only_tensors() const;
   std::size_t output_index(std::string_view name) const;
+  void check_places(std::span<const named_input> given, std::span<const named_output> wanted,
+                    const run_options& run) const;
 
   std::shared_ptr<const plan> plan_for(std::span<const named_input> given,
-                                       const cancellation& cancel) const;
+                                       const run_options& run) const;
   void run_as_given(std::span<const named_input> given, std::span<const named_output> wanted,
                     const run_options& run, run_recorder* recorder) const;
   void run_planned(const plan& p, std::span<const named_input> given,
@@ -337,8 +349,8 @@ std::vector<const tensor*> session::impl::check_tensors(std::span<const named_in
   return tensors;
 }
 
-item session::impl::check_value(const value_info& info, const any_value* given,
-                                symbol_map& symbols) const {
+item session::impl::check_value(const value_info& info, const any_value* given, symbol_map& symbols,
+                                void* stream) const {
   const bool optional =
       info.kind == value_kind::optional_tensor || info.kind == value_kind::optional_sequence;
   const bool sequence =
@@ -355,12 +367,12 @@ item session::impl::check_value(const value_info& info, const any_value* given,
   }
   if (const tensor* t = std::get_if<tensor>(given)) {
     check_tensor(info, *t, symbols);
-    return borrow(*t);
+    return on_host(*t, stream);
   }
   auto list = std::make_shared<std::vector<shared_tensor>>();
   for (const tensor& t : std::get<tensor_sequence>(*given)) {
     check_tensor(info, t, symbols);
-    list->push_back(borrow(t));
+    list->push_back(on_host(t, stream));
   }
   return shared_sequence(std::move(list));
 }
@@ -385,17 +397,45 @@ std::size_t session::impl::output_index(std::string_view name) const {
   return i;
 }
 
+// That what is in a device's memory is in that of the session's. Host memory that work in the
+// stream may still write is there when this returns.
+void session::impl::check_places(std::span<const named_input> given,
+                                 std::span<const named_output> wanted,
+                                 const run_options& run) const {
+  const auto space = compiled->on().memory();
+  const auto check = [&](const tensor& t, const std::string& subject) {
+    if (t.on_host() || (space != nullptr && t.device() == space->name())) return;
+    throw error(errc::invalid_argument, subject,
+                "it is in the memory of " + t.device() + ", and the session is on " +
+                    compiled->on().name() + ": give it a copy by to_device() or to_host()");
+  };
+  bool any_on_host = false;
+  for (const named_input& one : given) {
+    if (!one.value.on_host()) check(one.value, input_subject(one.name));
+    any_on_host |= one.value.on_host();
+  }
+  for (const named_output& one : wanted) {
+    if (!one.value.on_host()) check(one.value, output_subject(one.name));
+  }
+  if (run.stream == nullptr) return;
+  if (space == nullptr) {
+    throw error(errc::invalid_argument, "run_options.stream",
+                "the session is on \"" + compiled->on().name() + "\", which has no streams");
+  }
+  if (any_on_host) space->wait(run.stream);
+}
+
 // A plan for the whole graph, or null if it must run in stages.
 std::shared_ptr<const plan> session::impl::plan_for(std::span<const named_input> given,
-                                                    const cancellation& cancel) const {
+                                                    const run_options& run) const {
   const stage* s = whole.load(std::memory_order_acquire);
   if (s == nullptr) return nullptr;
   if (given.size() == inputs.size()) {
-    auto known = s->find([&](std::size_t i) { return find(given, inputs[i].name); });
+    auto known = s->find([&](std::size_t i) { return find(given, inputs[i].name); }, run.stream);
     if (known) return known;
   }
   try {
-    return s->make(check_tensors(given), cancel);
+    return s->make(check_tensors(given), run.cancel, run.stream);
   } catch (const data_dependent_shape&) {
     whole.store(nullptr, std::memory_order_release);
     return nullptr;
@@ -436,8 +476,11 @@ std::string session::dump_graph() const { return to_text(impl_->compiled->g()); 
 namespace {
 
 // Makes the caller's tensor where it is undefined, and refuses one that does not fit.
-void fit_output(const named_output& wanted, element_type type, const shape_type& shape) {
-  if (wanted.value.type() == element_type::undefined) wanted.value = tensor(type, shape);
+void fit_output(const named_output& wanted, element_type type, const shape_type& shape,
+                const std::shared_ptr<const memory_space>& space) {
+  if (wanted.value.type() == element_type::undefined) {
+    wanted.value = memory_space::make(type == element_type::string ? nullptr : space, type, shape);
+  }
   if (wanted.value.type() != type || wanted.value.shape() != shape) {
     throw error(errc::invalid_argument, output_subject(wanted.name),
                 std::string(to_string(wanted.value.type())) + to_string(wanted.value.shape()) +
@@ -446,14 +489,6 @@ void fit_output(const named_output& wanted, element_type type, const shape_type&
   }
   if (wanted.value.read_only()) {
     throw error(errc::invalid_argument, output_subject(wanted.name), "the tensor is read-only");
-  }
-}
-
-void copy_elements(const tensor& from, tensor& to) {
-  if (from.type() == element_type::string) {
-    std::ranges::copy(from.data<std::string>(), to.data<std::string>().begin());
-  } else if (!from.empty()) {
-    std::memcpy(to.mutable_bytes().data(), from.bytes().data(), from.bytes().size());
   }
 }
 
@@ -476,12 +511,13 @@ void session::impl::run_planned(const plan& p, std::span<const named_input> give
   const borrowed_workspace w(p);
   for (std::size_t i = 0; i < inputs.size(); ++i) w->inputs[i] = find(given, inputs[i].name);
   std::fill(w->outputs.begin(), w->outputs.end(), nullptr);
+  const auto space = run.outputs_on_device ? compiled->on().memory() : nullptr;
   for (const named_output& one : wanted) {
     const std::size_t i = output_index(one.name);
-    fit_output(one, p.output_type(i), p.output_shape(i));
+    fit_output(one, p.output_type(i), p.output_shape(i), space);
     w->outputs[i] = &one.value;
   }
-  p.run(*w, run.cancel, recorder);
+  p.run(*w, run.cancel, recorder, run.stream);
 }
 
 std::vector<item> session::impl::run_staged(std::span<const item> given, const run_options& run,
@@ -496,8 +532,9 @@ void session::impl::run_into(std::span<const named_input> given,
                              run_recorder* recorder) const {
   run.cancel.check("run of the model");
   refuse_repeats(wanted);
+  check_places(given, wanted, run);
   if (buckets.empty()) return run_as_given(given, wanted, run, recorder);
-  const shape_buckets::padded padded = buckets.pad(inputs, check_tensors(given));
+  const shape_buckets::padded padded = buckets.pad(inputs, check_tensors(given), run.stream);
   if (!padded.any()) return run_as_given(given, wanted, run, recorder);
   std::vector<named_input> larger;
   for (std::size_t i = 0; i < inputs.size(); ++i) {
@@ -507,26 +544,39 @@ void session::impl::run_into(std::span<const named_input> given,
   std::vector<tensor> results(wanted.size());
   std::vector<named_output> uncut;
   for (std::size_t i = 0; i < wanted.size(); ++i) uncut.emplace_back(wanted[i].name, results[i]);
-  run_as_given(larger, uncut, run, recorder);
+  run_options on_host = run;
+  on_host.outputs_on_device = false;
+  run_as_given(larger, uncut, on_host, recorder);
+  const auto space = run.outputs_on_device ? compiled->on().memory() : nullptr;
   for (std::size_t i = 0; i < wanted.size(); ++i) {
     const tensor& made = results[i];
     fit_output(wanted[i], made.type(),
-               buckets.cut_shape(padded, output_index(wanted[i].name), made));
-    copy_common(made, wanted[i].value);
+               buckets.cut_shape(padded, output_index(wanted[i].name), made), space);
+    tensor& target = wanted[i].value;
+    if (target.on_host()) {
+      copy_common(made, target);
+      continue;
+    }
+    tensor cut(made.type(), target.shape());
+    copy_common(made, cut);
+    target.copy_from(cut, run.stream);
   }
 }
 
 void session::impl::run_as_given(std::span<const named_input> given,
                                  std::span<const named_output> wanted, const run_options& run,
                                  run_recorder* recorder) const {
-  if (const std::shared_ptr<const plan> p = plan_for(given, run.cancel)) {
+  if (const std::shared_ptr<const plan> p = plan_for(given, run)) {
     return run_planned(*p, given, wanted, run, recorder);
   }
   check_only_tensors();
   std::vector<item> items;
-  for (const tensor* t : check_tensors(given)) items.emplace_back(borrow(*t));
+  for (const tensor* t : check_tensors(given)) items.push_back(on_host(*t, run.stream));
   std::vector<tensor*> into(outputs.size());
-  for (const named_output& one : wanted) into[output_index(one.name)] = &one.value;
+  for (const named_output& one : wanted) {
+    if (one.value.on_host()) into[output_index(one.name)] = &one.value;
+  }
+  const auto space = run.outputs_on_device ? compiled->on().memory() : nullptr;
   std::vector<item> made = run_staged(items, run, recorder, into);
   for (const named_output& one : wanted) {
     shared_tensor result = std::move(made[output_index(one.name)].one);
@@ -534,11 +584,11 @@ void session::impl::run_as_given(std::span<const named_input> given,
       throw error(errc::invalid_argument, output_subject(one.name), "it holds no tensor");
     }
     if (result.get() == &one.value) continue;
-    if (one.value.type() == element_type::undefined) {
+    if (one.value.type() == element_type::undefined && space == nullptr) {
       one.value = take_out(std::move(result));
     } else {
-      fit_output(one, result->type(), result->shape());
-      copy_elements(*result, one.value);
+      fit_output(one, result->type(), result->shape(), space);
+      one.value.copy_from(*result, run.stream);
     }
   }
 }
@@ -548,11 +598,20 @@ value_map session::impl::run_values(const value_map& given, const run_options& r
   run.cancel.check("run of the model");
   if (!buckets.empty()) return run_padded_values(given, run, recorder);
   std::vector<item> items;
+  std::vector<named_input> tensors;
   symbol_map symbols;
-  for (const auto& [name, value] : given) check_name(name);
+  for (const auto& [name, value] : given) {
+    check_name(name);
+    if (const tensor* t = std::get_if<tensor>(&value)) tensors.emplace_back(name, *t);
+    if (const auto* list = std::get_if<tensor_sequence>(&value)) {
+      for (const tensor& t : *list) tensors.emplace_back(name, t);
+    }
+  }
+  check_places(tensors, {}, run);
   for (const value_info& info : inputs) {
     const auto found = given.find(info.name);
-    items.push_back(check_value(info, found == given.end() ? nullptr : &found->second, symbols));
+    items.push_back(
+        check_value(info, found == given.end() ? nullptr : &found->second, symbols, run.stream));
   }
   std::vector<item> made = run_staged(items, run, recorder);
   items.clear();
@@ -581,7 +640,7 @@ value_map session::impl::run_padded_values(const value_map& given, const run_opt
   }
   for (const value_info& info : inputs) {
     const auto found = given.find(info.name);
-    check_value(info, found == given.end() ? nullptr : &found->second, symbols);
+    check_value(info, found == given.end() ? nullptr : &found->second, symbols, run.stream);
   }
   value_map results;
   std::vector<named_output> wanted;

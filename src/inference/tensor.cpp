@@ -1,3 +1,5 @@
+#include "inference/device/memory_space.hpp"
+
 #include <mizzen/core/checked.hpp>
 #include <mizzen/inference/tensor.hpp>
 #include <mizzen/inference/value.hpp>
@@ -160,7 +162,79 @@ tensor tensor::view(element_type type, std::span<const std::byte> bytes, shape_t
   return result;
 }
 
+tensor tensor::make(std::shared_ptr<const detail::memory_space> space, element_type type,
+                    shape_type shape) {
+  if (space == nullptr) return {type, std::move(shape)};
+  tensor result;
+  result.type_ = type;
+  result.shape_ = std::move(shape);
+  result.count_ = checked_element_count(result.shape_, "tensor");
+  auto memory = space->allocate(byte_size(type, result.count_), false);
+  result.data_ = memory.get();
+  result.owner_ = std::move(memory);
+  result.space_ = std::move(space);
+  return result;
+}
+
+tensor tensor::on_device(std::string_view device, element_type type, shape_type shape) {
+  auto space = detail::find_memory_space(device);
+  if (space == nullptr) return {type, std::move(shape)};
+  tensor result;
+  result.type_ = type;
+  result.shape_ = std::move(shape);
+  result.count_ = checked_element_count(result.shape_, "tensor");
+  auto memory = space->allocate(byte_size(type, result.count_), true);
+  result.data_ = memory.get();
+  result.owner_ = std::move(memory);
+  result.space_ = std::move(space);
+  return result;
+}
+
+tensor tensor::device_view(std::string_view device, element_type type, void* memory,
+                           shape_type shape, std::shared_ptr<const void> keep_alive) {
+  const std::size_t count = checked_element_count(shape, "tensor");
+  tensor result = view(type, std::span(static_cast<std::byte*>(memory), byte_size(type, count)),
+                       std::move(shape), std::move(keep_alive));
+  result.space_ = detail::find_memory_space(device);
+  return result;
+}
+
+std::string tensor::device() const { return space_ == nullptr ? "cpu" : space_->name(); }
+
+tensor tensor::to_device(std::string_view device, void* stream) const {
+  if (type_ == element_type::undefined) return {};
+  auto space = detail::find_memory_space(device);
+  if (type_ == element_type::string) {
+    if (space == nullptr) return clone();
+    throw error(errc::invalid_argument, "tensor", "strings cannot be in a device's memory");
+  }
+  tensor result = make(std::move(space), type_, shape_);
+  result.copy_from(*this, stream);
+  // Between two tensors of one GPU it is only on its way.
+  if (space_ != nullptr && stream != nullptr) space_->wait(stream);
+  return result;
+}
+
+tensor tensor::to_host(void* stream) const { return to_device("cpu", stream); }
+
+void tensor::copy_from(const tensor& from, void* stream) {
+  if (from.type_ != type_ || from.shape_ != shape_) {
+    throw error(errc::invalid_argument, "tensor",
+                std::string(to_string(from.type_)) + to_string(from.shape_) +
+                    " cannot be copied into " + std::string(to_string(type_)) + to_string(shape_));
+  }
+  check_writable();
+  if (type_ == element_type::undefined) return;
+  if (type_ == element_type::string) {
+    std::ranges::copy(from.data<std::string>(), data<std::string>().begin());
+    return;
+  }
+  detail::memory_space::copy(space_.get(), data_, from.space_.get(), from.data_,
+                             byte_size(type_, count_), stream);
+}
+
 tensor tensor::clone() const {
+  if (space_ != nullptr) return to_device(device());
   if (type_ == element_type::undefined) return {};
   if (type_ == element_type::string) return copy(data<std::string>(), shape_);
   tensor result(type_, shape_);
@@ -179,12 +253,14 @@ void tensor::reshape(shape_type shape) {
 
 std::span<const std::byte> tensor::bytes() const {
   if (type_ == element_type::undefined) return {};
+  check_on_host();
   return {static_cast<const std::byte*>(data_), byte_size(type_, count_)};
 }
 
 std::span<std::byte> tensor::mutable_bytes() {
   if (type_ == element_type::undefined) return {};
   check_writable();
+  check_on_host();
   return {static_cast<std::byte*>(data_), byte_size(type_, count_)};
 }
 
@@ -206,6 +282,13 @@ void tensor::check_type(element_type wanted) const {
         errc::invalid_argument, "tensor",
         "it holds " + std::string(to_string(type_)) + ", not " + std::string(to_string(wanted)));
   }
+  check_on_host();
+}
+
+void tensor::check_on_host() const {
+  if (space_ == nullptr) return;
+  throw error(errc::failed_precondition, "tensor",
+              "its elements are in the memory of " + space_->name() + ": to_host() copies them");
 }
 
 void tensor::check_writable() const {

@@ -2,6 +2,7 @@
 
 #include "cuda/backend.hpp"
 #include "cuda/plan_cache.hpp"
+#include "emulated_stream.hpp"
 #ifdef MIZZEN_TEST_NVRTC
 #include "cuda/nvrtc.hpp"
 #endif
@@ -158,8 +159,8 @@ void check_bytes(const gemm_step& g) {
   if (!fits) throw error(errc::internal, "emulated gpu", "a product of bytes that lies wrong");
 }
 
-// sums[j] = the sum over k of row[k] * columns[k][j]; columns are padded to a multiple of `lanes`,
-// so that the compiler knows how long the innermost loop is.
+// sums[j] = the sum over k of row[k] * columns[k][j]; columns are padded to a multiple of
+// `lanes`, so that the compiler knows how long the innermost loop is.
 constexpr std::size_t lanes = 16;
 std::size_t padded(std::int64_t n) {
   return (static_cast<std::size_t>(n) + lanes - 1) / lanes * lanes;
@@ -469,8 +470,8 @@ std::string gpu_name() {
   return given != nullptr ? given : "the processor, emulating a GPU";
 }
 
-// Libraries stay until the process ends. With a cache they are compiled once per folder and name of
-// the gpu, as those of a real one are; without one, once per process.
+// Libraries stay until the process ends. With a cache they are compiled once per folder and name
+// of the gpu, as those of a real one are; without one, once per process.
 void* library_of(const std::string& text, const plan_cache& cache, int capability) {
   if (cache.keeps()) {
     return load(
@@ -484,8 +485,10 @@ void* library_of(const std::string& text, const plan_cache& cache, int capabilit
   return library;
 }
 
-// One kernel at a time in the whole process: a kernel's place in the grid is global to its library.
-std::mutex running;
+// What tests ask for.
+struct counters {
+  std::atomic<std::uint64_t> recorded = 0, replayed = 0, steps = 0, copied_bytes = 0;
+} counted;
 
 std::atomic<std::size_t> attention_steps = 0;
 
@@ -566,60 +569,114 @@ class emulated_program final : public program {
   void* library_ = nullptr;
 };
 
+void run_step(const emulated_program& e, bool setup, std::size_t i, std::span<void* const> memory,
+              fibers& threads) {
+  const step& s = (setup ? e.plan.setup : e.plan.steps)[i];
+  if (const auto* g = std::get_if<gemm_step>(&s.what)) return multiply(*g, memory);
+  if (const auto* c = std::get_if<conv_step>(&s.what)) {
+    return c->transposed ? convolve_transposed(*c, memory) : convolve(*c, memory);
+  }
+  if (const auto* a = std::get_if<attention_step>(&s.what)) return attend(*a, memory);
+  const auto& k = std::get<kernel_step>(s.what);
+  std::size_t number = 0;
+  const auto count = [&](const std::vector<step>& list, std::size_t before) {
+    for (std::size_t j = 0; j < before; ++j) {
+      number += std::holds_alternative<kernel_step>(list[j].what) ? 1 : 0;
+    }
+  };
+  count(e.plan.setup, setup ? i : e.plan.setup.size());
+  if (!setup) count(e.plan.steps, i);
+  std::vector<void*> arguments;
+  for (const std::size_t b : k.buffers) arguments.push_back(memory[b]);
+  const std::lock_guard lock(running);
+  for (unsigned b = 0; b < k.blocks; ++b) {
+    e.block->x = b;
+    if (k.meets) {
+      threads.run_block(e.kernels[number], arguments.data(), k.threads, e.thread);
+      continue;
+    }
+    for (unsigned t = 0; t < k.threads; ++t) {
+      e.thread->x = t;
+      e.kernels[number](arguments.data());
+    }
+  }
+}
+
+class emulated_recording final : public recording {
+ public:
+  std::vector<stream::job> jobs;
+};
+
 class emulated_queue final : public queue {
  public:
+  explicit emulated_queue(std::uint32_t device) : order_(device) {}
+
   void upload(void* device, const void* host, std::size_t bytes) override {
-    if (bytes != 0) std::memcpy(device, host, bytes);
+    put([this, device, host, bytes] {
+      if (bytes != 0) std::memcpy(untagged(device, order_.device), host, bytes);
+    });
   }
   void download(void* host, const void* device, std::size_t bytes) override {
-    if (bytes != 0) std::memcpy(host, device, bytes);
+    put([this, device, host, bytes] {
+      if (bytes != 0) std::memcpy(host, untagged(device, order_.device), bytes);
+    });
+  }
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    put([this, to, from, bytes] {
+      counted.copied_bytes += bytes;
+      std::memcpy(untagged(to, order_.device), untagged(from, order_.device), bytes);
+    });
   }
   void run(const program& p, bool setup, std::size_t i, std::span<void* const> memory,
            void*) override {
     if (is_idle()) return;
+    std::vector<void*> pointers;
+    for (void* at : memory) pointers.push_back(at != nullptr ? untagged(at, order_.device) : at);
     const auto& e = static_cast<const emulated_program&>(p);
-    const step& s = (setup ? e.plan.setup : e.plan.steps)[i];
-    if (const auto* g = std::get_if<gemm_step>(&s.what)) return multiply(*g, memory);
-    if (const auto* c = std::get_if<conv_step>(&s.what)) {
-      return c->transposed ? convolve_transposed(*c, memory) : convolve(*c, memory);
-    }
-    if (const auto* a = std::get_if<attention_step>(&s.what)) return attend(*a, memory);
-    const auto& k = std::get<kernel_step>(s.what);
-    std::size_t number = 0;
-    const auto count = [&](const std::vector<step>& list, std::size_t before) {
-      for (std::size_t j = 0; j < before; ++j) {
-        number += std::holds_alternative<kernel_step>(list[j].what) ? 1 : 0;
-      }
-    };
-    count(e.plan.setup, setup ? i : e.plan.setup.size());
-    if (!setup) count(e.plan.steps, i);
-    std::vector<void*> arguments;
-    for (const std::size_t b : k.buffers) arguments.push_back(memory[b]);
-    const std::lock_guard lock(running);
-    for (unsigned b = 0; b < k.blocks; ++b) {
-      e.block->x = b;
-      if (k.meets) {
-        fibers_.run_block(e.kernels[number], arguments.data(), k.threads, e.thread);
-        continue;
-      }
-      for (unsigned t = 0; t < k.threads; ++t) {
-        e.thread->x = t;
-        e.kernels[number](arguments.data());
-      }
-    }
+    put([this, &e, setup, i, pointers = std::move(pointers)] {
+      ++counted.steps;
+      run_step(e, setup, i, pointers, fibers_);
+    });
   }
-  bool begin_recording() override { return false; }
-  void end_recording() override {}
-  void replay() override {}
-  void wait() override {}
+  std::unique_ptr<recording> record(const std::function<void()>& work) override {
+    auto made = std::make_unique<emulated_recording>();
+    into_ = made.get();
+    try {
+      work();
+    } catch (...) {
+      into_ = nullptr;
+      throw;
+    }
+    into_ = nullptr;
+    ++counted.recorded;
+    return made;
+  }
+  void replay(const recording& r) override {
+    ++counted.replayed;
+    for (const stream::job& j : static_cast<const emulated_recording&>(r).jobs) order_.add(j);
+  }
+  void follow(void* other) override { order_.follow(stream::at(other, order_.device)); }
+  void precede(void* other) override { stream::at(other, order_.device).follow(order_); }
+  bool idle() override { return order_.idle(); }
+  void wait() override { order_.wait(); }
 
  private:
+  void put(stream::job j) {
+    if (into_ != nullptr) {
+      into_->jobs.push_back(std::move(j));
+    } else {
+      order_.add(std::move(j));
+    }
+  }
+
   fibers fibers_;
+  emulated_recording* into_ = nullptr;
+  stream order_;
 };
 
 class emulated_gpu final : public gpu {
  public:
-  explicit emulated_gpu(const std::string& cache) : cache_(cache) {}
+  emulated_gpu(std::uint32_t device, const std::string& cache) : device_(device), cache_(cache) {}
 
   // That of a recent GPU, unless a test says otherwise.
   // As cuDNN on an A100.
@@ -630,16 +687,11 @@ class emulated_gpu final : public gpu {
     const char* given = std::getenv("MIZZEN_EMULATED_CAPABILITY");
     return given != nullptr ? std::atoi(given) : 90;
   }
-  // Filled with NaN: what is read before it is written shows.
-  void* allocate(std::size_t bytes) override {
-    void* at = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-    std::memset(at, 0xff, bytes);
-    return at;
-  }
-  void release(void* memory) noexcept override { std::free(memory); }
-  void* allocate_host(std::size_t bytes) override { return allocate(bytes); }
+  void* allocate(std::size_t bytes) override { return tagged(new_memory(bytes), device_); }
+  void release(void* memory) noexcept override { std::free(untagged(memory, device_)); }
+  void* allocate_host(std::size_t bytes) override { return new_memory(bytes); }
   void release_host(void* memory) noexcept override { std::free(memory); }
-  std::unique_ptr<queue> make_queue() override { return std::make_unique<emulated_queue>(); }
+  std::unique_ptr<queue> make_queue() override { return std::make_unique<emulated_queue>(device_); }
   std::unique_ptr<program> prepare(const schedule& s) override {
     // For tests: "unimplemented" or "resource_exhausted" refuses whatever comes.
     if (const char* code = std::getenv("MIZZEN_EMULATED_REFUSES")) {
@@ -652,7 +704,46 @@ class emulated_gpu final : public gpu {
   std::size_t workspace_bytes(const program&) const override { return 0; }
 
  private:
+  std::uint32_t device_;
   plan_cache cache_;
+};
+
+class emulated_memory final : public memory {
+ public:
+  explicit emulated_memory(std::uint32_t device) : device_(device) {}
+
+  void* allocate(std::size_t bytes, bool zero) override {
+    void* at = new_memory(bytes);
+    if (zero) std::memset(at, 0, bytes);
+    return tagged(at, device_);
+  }
+  void release(void* at) noexcept override {
+    stream::wait_for_all(device_);
+    std::free(untagged(at, device_));
+  }
+  void copy(void* to, bool to_device, const void* from, bool from_device, std::size_t bytes,
+            void* in) override {
+    void* const target = to_device ? untagged(to, device_) : to;
+    const void* const source = from_device ? untagged(from, device_) : from;
+    const auto work = [=] { std::memcpy(target, source, bytes); };
+    if (in == nullptr) {
+      const std::lock_guard lock(running);
+      return work();
+    }
+    stream& order = stream::at(in, device_);
+    order.add(work);
+    if (!to_device || !from_device) order.wait();
+  }
+  void wait(void* in) override {
+    if (in == nullptr) {
+      stream::wait_for_all(device_);
+    } else {
+      stream::at(in, device_).wait();
+    }
+  }
+
+ private:
+  std::uint32_t device_;
 };
 
 }  // namespace
@@ -660,12 +751,18 @@ class emulated_gpu final : public gpu {
 // How many were prepared so far.
 extern "C" std::size_t mizzen_emulated_attention_steps() { return attention_steps; }
 
-std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(""); }
+std::unique_ptr<gpu> make_emulated_gpu() { return std::make_unique<emulated_gpu>(0, ""); }
 
-std::vector<gpu_info> list_gpus() { return {{gpu_name(), true, ""}}; }
+std::vector<gpu_info> list_gpus() {
+  return {{gpu_name(), true, ""}, {"another such GPU", true, ""}};
+}
 
-std::unique_ptr<gpu> open_gpu(std::uint32_t, const std::string& cache) {
-  return std::make_unique<emulated_gpu>(cache);
+std::unique_ptr<gpu> open_gpu(std::uint32_t index, const std::string& cache) {
+  return std::make_unique<emulated_gpu>(index, cache);
+}
+
+std::unique_ptr<memory> open_memory(std::uint32_t index) {
+  return std::make_unique<emulated_memory>(index);
 }
 
 }  // namespace mizzen::cuda
@@ -673,4 +770,26 @@ std::unique_ptr<gpu> open_gpu(std::uint32_t, const std::string& cache) {
 // How often a compiler has run.
 extern "C" __attribute__((visibility("default"))) std::uint64_t mizzen_emulated_compiled() {
   return mizzen::cuda::compiled;
+}
+// What CUDA's runtime is to an application, for tests; see emulated.hpp.
+extern "C" {
+__attribute__((visibility("default"))) void* mizzen_emulated_stream_create(std::uint32_t device) {
+  return new mizzen::cuda::stream(device);
+}
+__attribute__((visibility("default"))) void mizzen_emulated_stream_destroy(void* stream) {
+  delete static_cast<mizzen::cuda::stream*>(stream);
+}
+__attribute__((visibility("default"))) void mizzen_emulated_stream_add(void* stream,
+                                                                       void (*work)(void*),
+                                                                       void* argument) {
+  static_cast<mizzen::cuda::stream*>(stream)->add([=] { work(argument); });
+}
+__attribute__((visibility("default"))) std::uint64_t mizzen_emulated_count(const char* what) {
+  const auto& c = mizzen::cuda::counted;
+  const std::string_view name(what);
+  return name == "recorded"   ? c.recorded
+         : name == "replayed" ? c.replayed
+         : name == "steps"    ? c.steps
+                              : c.copied_bytes;
+}
 }

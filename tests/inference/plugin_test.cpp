@@ -55,7 +55,7 @@ TEST(plugin, what_is_no_plugin_gives_a_reason_and_leaves_the_processor) {
   } cases[] = {
       {"/nowhere/libmizzen_cuda.so", "/nowhere/libmizzen_cuda.so"},
       {built("empty"), "it has no mizzen_plugin_entry"},
-      {built("other_version"), "its interface has version 42 where this library has 1"},
+      {built("other_version"), "its interface has version 43 where this library has 2"},
       {built("incomplete"), "its table of functions is incomplete"},
       {built("no_table"), "it gives no table of functions"},
       {built("no_device"), "no driver: this one never works"},

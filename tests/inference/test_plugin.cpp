@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -166,7 +167,7 @@ void multiply(const mizzen_compiled::value& a, const std::vector<float>& x,
 }
 
 std::int32_t run(const mizzen_compiled* c, const mizzen_buffer* inputs,
-                 const mizzen_buffer* outputs, mizzen_error*) {
+                 const mizzen_buffer* outputs, const mizzen_run_options*, mizzen_error*) {
   std::vector<std::vector<float>> data(c->values.size());
   for (std::size_t v = 0; v < data.size(); ++v) data[v] = c->values[v].constant;
   for (std::size_t i = 0; i < c->inputs.size(); ++i) {
@@ -201,6 +202,25 @@ std::int32_t run(const mizzen_compiled* c, const mizzen_buffer* inputs,
   return 0;
 }
 
+// The "device" has the processor's memory.
+std::int32_t memory_open(std::uint32_t, mizzen_memory** memory, mizzen_error*) {
+  *memory = nullptr;
+  return 0;
+}
+void memory_close(mizzen_memory*) {}
+std::int32_t memory_allocate(mizzen_memory*, std::uint64_t bytes, std::int32_t, void** data,
+                             mizzen_error*) {
+  *data = std::calloc(bytes, 1);
+  return 0;
+}
+void memory_release(mizzen_memory*, void* data) { std::free(data); }
+std::int32_t memory_copy(mizzen_memory*, const mizzen_buffer* from, const mizzen_buffer* to, void*,
+                         mizzen_error*) {
+  std::memcpy(to->data, from->data, to->bytes);
+  return 0;
+}
+std::int32_t memory_wait(mizzen_memory*, void*, mizzen_error*) { return 0; }
+
 const mizzen_plugin table = {
     self == incomplete ? 16U : std::uint32_t{sizeof(mizzen_plugin)},
     self == other_version ? MIZZEN_PLUGIN_ABI + 41U : MIZZEN_PLUGIN_ABI,
@@ -213,6 +233,12 @@ const mizzen_plugin table = {
     compile,
     release,
     run,
+    memory_open,
+    memory_close,
+    memory_allocate,
+    memory_release,
+    memory_copy,
+    memory_wait,
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mizzen::inference {
@@ -16,5 +17,10 @@ struct device_info {
 
 // All devices known to this process. Looks at each call; never throws for a missing device.
 std::vector<device_info> devices();
+
+// Waits until the work that is in a stream of a GPU (CUstream, cudaStream_t) is done; null: all
+// work of this process on it. Nothing to wait for on "cpu". Throws as session::load() for a device
+// that is not there.
+void synchronize(std::string_view device, void* stream = nullptr);
 
 }  // namespace mizzen::inference

@@ -149,6 +149,21 @@ struct run_options {
   cancellation cancel = {};
   // Told the time of each node; see profile.hpp. Null: nobody.
   inference::profile* profile = nullptr;
+  // Outputs that the run makes (run(), and undefined tensors of run_into()) stay in the memory of
+  // the session's device rather than the host's.
+  bool outputs_on_device = false;
+  // A stream of the session's GPU (CUstream, cudaStream_t; cudaStreamLegacy, which is 1, for CUDA's
+  // default stream): the run comes after what is in the stream now, and what is put into it later
+  // comes after the run. Null: the run begins at once, and the call waits for its end.
+  //
+  // A run of run_async() begins later than the call. Where all inputs and outputs that the model
+  // uses are in the GPU's memory and no part of it runs on the processor, the call then returns
+  // without waiting: the tensors must live, and inputs stay as they are, until the stream has come
+  // past the run. An index out of range is then taken for the nearest one within it, and told by a
+  // later run of the session: error(out_of_range). Otherwise the call waits as it does without a
+  // stream. A stream that is being captured is error(failed_precondition), and any stream where the
+  // session is not on a GPU error(invalid_argument).
+  void* stream = nullptr;
 };
 
 // References for one call: what they name must live until it returns.
@@ -220,6 +235,11 @@ class session {
   // output has for these inputs, or an undefined tensor, which is then made. Given defined tensors,
   // a run with input shapes seen before allocates nothing. On an exception their content is
   // unspecified.
+  //
+  // Inputs and outputs may be in the memory of the session's GPU, in all forms of run: what only
+  // parts on the GPU take or make is then used where it is (best aligned to 256 bytes: others are
+  // copied on the GPU), the rest is copied. Models that run in stages copy all of them. Tensors of
+  // another device than the session's and the host's are error(invalid_argument).
   void run_into(std::span<const named_input> inputs, std::span<const named_output> outputs,
                 const run_options& options = {}) const;
   void run_into(std::initializer_list<named_input> inputs,

@@ -18,6 +18,10 @@
 
 namespace mizzen::inference {
 
+namespace detail {
+class memory_space;
+}
+
 // Type of a tensor's elements; the values are those of ONNX TensorProto.DataType.
 enum class element_type : std::int32_t {
   undefined = 0,
@@ -105,6 +109,10 @@ std::string to_string(std::span<const std::int64_t> shape);
 //   auto pixels = mizzen::tensor::copy(values, {1, 3, 224, 224});    // from any contiguous range
 //   for (float p : outputs.at("scores").data<float>()) …
 //
+// Its memory is the host's, or that of a GPU: data() and bytes() are then
+// error(failed_precondition), and to_host() copies it. Sessions take and fill such tensors where
+// they are; see run_options::stream.
+//
 // Distinct tensors may be used from distinct threads; one tensor is as thread safe as a
 // std::vector.
 class tensor {
@@ -167,7 +175,35 @@ class tensor {
   static tensor view(element_type type, std::span<const std::byte> bytes, shape_type shape,
                      std::shared_ptr<const void> keep_alive = nullptr);
 
-  // A copy of its own memory.
+  // Owns zeroed memory of a device, "cuda:1" ("cpu": of the host), aligned to 256 bytes. When it is
+  // destroyed, work under way on it is waited for. Throws as the constructor does, and what
+  // session::load() throws for a device that is not there.
+  static tensor on_device(std::string_view device, element_type type, shape_type shape);
+
+  // Views memory of a device, dense, row-major and aligned for the type, which must outlive the
+  // tensor; keep_alive, where given, is held as long as the tensor lives.
+  static tensor device_view(std::string_view device, element_type type, void* memory,
+                            shape_type shape, std::shared_ptr<const void> keep_alive = nullptr);
+
+  // "cpu", "cuda:0".
+  std::string device() const;
+  bool on_host() const noexcept { return space_ == nullptr; }
+
+  // A copy in the memory of the device, or of the host. stream: a CUstream or cudaStream_t of the
+  // tensor's or the wanted GPU, after whose work so far it is copied. When they return, the copy is
+  // there.
+  tensor to_device(std::string_view device, void* stream = nullptr) const;
+  tensor to_host(void* stream = nullptr) const;
+
+  // Copies the elements of a tensor of the same type and shape, wherever the two are. Between
+  // tensors of one GPU and with a stream, the copy is only put into the stream: both must live
+  // until it is done. Throws error(invalid_argument) where type or shape differ.
+  void copy_from(const tensor& from, void* stream = nullptr);
+
+  // Where the elements are: an address in the memory of device(). Null for strings.
+  const void* address() const noexcept { return type_ == element_type::string ? nullptr : data_; }
+
+  // A copy of its own memory, on the same device.
   tensor clone() const;
 
   // Gives the same elements another shape. Throws error(invalid_argument) if the counts differ.
@@ -182,8 +218,9 @@ class tensor {
   bool empty() const noexcept { return count_ == 0; }
   bool read_only() const noexcept { return read_only_; }
 
-  // The elements. Throws error(invalid_argument) if T is not the tensor's type, and for the mutable
-  // form error(failed_precondition) if the tensor is read-only.
+  // The elements. Throws error(invalid_argument) if T is not the tensor's type,
+  // error(failed_precondition) if they are not in the host's memory, and for the mutable form if
+  // the tensor is read-only.
   template <tensor_element T>
   std::span<const T> data() const {
     check_type(element_type_of<T>());
@@ -196,7 +233,8 @@ class tensor {
     return {static_cast<T*>(data_), count_};
   }
 
-  // The memory of the elements. Throws error(invalid_argument) for strings.
+  // The memory of the elements. Throws error(invalid_argument) for strings, and
+  // error(failed_precondition) if it is not the host's.
   std::span<const std::byte> bytes() const;
   std::span<std::byte> mutable_bytes();
 
@@ -207,6 +245,9 @@ class tensor {
   void check_count(std::size_t count) const;
   void check_type(element_type wanted) const;
   void check_writable() const;
+  void check_on_host() const;
+  static tensor make(std::shared_ptr<const detail::memory_space> space, element_type type,
+                     shape_type shape);
 
   element_type type_ = element_type::undefined;
   bool read_only_ = false;
@@ -214,6 +255,8 @@ class tensor {
   std::size_t count_ = 0;
   void* data_ = nullptr;
   std::shared_ptr<const void> owner_;
+  std::shared_ptr<const detail::memory_space> space_;  // null: the host's
+  friend class detail::memory_space;
 };
 
 }  // namespace mizzen::inference

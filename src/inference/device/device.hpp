@@ -2,6 +2,7 @@
 #pragma once
 
 #include "inference/device/kernel.hpp"
+#include "inference/device/memory_space.hpp"
 
 #include <mizzen/inference/device.hpp>
 #include <mizzen/inference/session.hpp>
@@ -49,6 +50,9 @@ class device {
 
   // Null for a device that computes node by node.
   virtual const part_compiler* parts() const { return nullptr; }
+
+  // The memory in which its parts take and leave values; null: only the host's.
+  virtual std::shared_ptr<const memory_space> memory() const { return nullptr; }
 
   // Whether it has products of bfloat16 that are faster than those of float32; see
   // graph/precision.hpp.

@@ -18,12 +18,14 @@ class thread_pool;
 
 // A value as a kernel sees it at run time. All dimensions are known, and the memory is dense.
 // Memory of engine-made values is 64-byte aligned; that of the caller's tensors only to its type.
-// data is null for an input or output that is left out; it may be anything for 0 elements.
+// data is null for an input or output that is left out; it may be anything for 0 elements. It is
+// memory of the device only for kernels that take such.
 struct value_view {
   void* data = nullptr;
   element_type type = element_type::undefined;
   std::span<const std::int64_t> shape;
   std::size_t count = 0;  // product of shape
+  bool on_device = false;
 
   bool present() const noexcept { return data != nullptr; }
   template <class T>
@@ -78,6 +80,7 @@ struct run_context {
   std::span<std::byte> scratch;  // as many bytes as scratch_bytes() said, 64-byte aligned
   thread_pool& pool;
   const cancellation* cancel = nullptr;  // of the run; null: nobody stops it
+  void* stream = nullptr;                // run_options::stream
 
   // Where one call may take long, to be asked at each outer row or so: throws cancelled or
   // deadline_exceeded.
@@ -118,6 +121,11 @@ class kernel {
 
   // Follows the operator's name in a profile.
   virtual std::string_view remark() const noexcept { return {}; }
+
+  // True if inputs and outputs may be in the memory of the device, and outputs that nobody wants
+  // null. run() may then return before the work is done, if there is a stream and no data of the
+  // host that it is done with.
+  virtual bool takes_device_memory() const { return false; }
 
   virtual void run(const run_context& context) const = 0;
 };

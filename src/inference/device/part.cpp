@@ -24,6 +24,7 @@ class made_part final : public kernel {
   made_part(graph g, const part_compiler& device)
       : g_(std::move(g)), computed_(device.compile(g_)) {}
 
+  bool takes_device_memory() const override { return computed_->takes_device_memory(); }
   void run(const run_context& context) const override { computed_->run(context); }
 
  private:

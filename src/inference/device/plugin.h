@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define MIZZEN_PLUGIN_ABI 1U
+#define MIZZEN_PLUGIN_ABI 2U
 #define MIZZEN_PLUGIN_ENTRY "mizzen_plugin_entry"
 
 /* In place of an id: an optional input or output that is left out. */
@@ -108,12 +108,26 @@ typedef struct mizzen_graph {
   const uint32_t* outputs;
 } mizzen_graph;
 
-/* Dense row-major memory of the host, of the type and shape that compile() was told. */
+enum {
+  MIZZEN_ON_HOST = 0,
+  MIZZEN_ON_DEVICE = 1 /* in the memory of the device that the function is about */
+};
+
+/* Dense row-major memory of the type and shape that compile() was told. */
 typedef struct mizzen_buffer {
   void* data;
   uint64_t bytes;
+  int32_t location;
 } mizzen_buffer;
 
+typedef struct mizzen_run_options {
+  uint32_t size;
+  /* Of the device (CUstream): the run comes after what is in it, and what is put into it later
+   * after the run. Null: the run begins at once. */
+  void* stream;
+} mizzen_run_options;
+
+typedef struct mizzen_memory mizzen_memory;
 typedef struct mizzen_device mizzen_device;
 typedef struct mizzen_compiled mizzen_compiled;
 
@@ -142,10 +156,29 @@ typedef struct mizzen_plugin {
                      mizzen_error* error);
   void (*release)(mizzen_compiled* compiled);
 
-  /* Computes the outputs from the inputs, both in the graph's order, and returns when they are
-   * there. */
+  /* Computes the outputs from the inputs, both in the graph's order; an output without data is not
+   * wanted. Returns when they are there; with a stream, and where no byte of an input or output is
+   * on the host, at once. An index out of range may then be told by a later run. */
   int32_t (*run)(const mizzen_compiled* compiled, const mizzen_buffer* inputs,
-                 const mizzen_buffer* outputs, mizzen_error* error);
+                 const mizzen_buffer* outputs, const mizzen_run_options* options,
+                 mizzen_error* error);
+
+  /* The memory of a device, for whoever wants some: what is allocated here is good for all that is
+   * opened on the same device. */
+  int32_t (*memory_open)(uint32_t index, mizzen_memory** memory, mizzen_error* error);
+  void (*memory_close)(mizzen_memory* memory);
+  /* Aligned to 256 bytes; zeroed if zero is not 0. */
+  int32_t (*memory_allocate)(mizzen_memory* memory, uint64_t bytes, int32_t zero, void** data,
+                             mizzen_error* error);
+  /* After work on the device that is under way. */
+  void (*memory_release)(mizzen_memory* memory, void* data);
+  /* From one buffer to another of the same size, either of which may be on the host. Comes after
+   * what is in the stream (null: none). Returns when it is done; at once, where both are on the
+   * device and there is a stream. */
+  int32_t (*memory_copy)(mizzen_memory* memory, const mizzen_buffer* from, const mizzen_buffer* to,
+                         void* stream, mizzen_error* error);
+  /* Until all in the stream is done (null: all on the device). */
+  int32_t (*memory_wait)(mizzen_memory* memory, void* stream, mizzen_error* error);
 } mizzen_plugin;
 
 /* The one symbol of a plug-in. abi is the engine's: one that the plug-in does not know gives its

@@ -176,12 +176,19 @@ class plugin_kernel final : public kernel {
   }
   ~plugin_kernel() override { on_->table().release(compiled_); }
 
+  bool takes_device_memory() const override { return true; }
+
   void run(const run_context& context) const override {
     context.check_cancelled();
     const std::vector<mizzen_buffer> in = buffers(context.inputs);
     const std::vector<mizzen_buffer> out = buffers(context.outputs);
     mizzen_error failed = empty_error();
-    if (on_->table().run(compiled_, in.data(), out.data(), &failed) != 0) throw error_of(failed);
+    mizzen_run_options options{};
+    options.size = sizeof options;
+    options.stream = context.stream;
+    if (on_->table().run(compiled_, in.data(), out.data(), &options, &failed) != 0) {
+      throw error_of(failed);
+    }
   }
 
  private:
@@ -189,7 +196,8 @@ class plugin_kernel final : public kernel {
     std::vector<mizzen_buffer> list;
     list.reserve(views.size());
     for (const value_view& v : views) {
-      list.push_back({v.data, v.present() ? byte_size(v.type, v.count) : 0});
+      list.push_back({v.data, v.present() ? byte_size(v.type, v.count) : 0,
+                      v.on_device ? MIZZEN_ON_DEVICE : MIZZEN_ON_HOST});
     }
     return list;
   }
@@ -263,6 +271,7 @@ plugin_device::plugin_device(std::shared_ptr<const plugin_library> library, std:
   on_host_.on_graph = options.on_graph;
   on_host_.weights = options.weights;
   on_host_.precision = options.inference_precision;
+  memory_ = find_memory_space(name_);
 }
 
 plugin_device::~plugin_device() = default;

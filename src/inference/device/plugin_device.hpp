@@ -27,6 +27,7 @@ class plugin_device final : public device {
   }
   std::unique_ptr<kernel> compile(const compile_context& context) const override;
   const part_compiler* parts() const override { return parts_.get(); }
+  std::shared_ptr<const memory_space> memory() const override { return memory_; }
   // Of the nodes that no part takes.
   bool computes_in_floats() const noexcept override { return host_.computes_in_floats(); }
   bool has_bf16_products() const noexcept override { return host_.has_bf16_products(); }
@@ -38,6 +39,7 @@ class plugin_device final : public device {
   mutable cpu_device host_;
   std::unique_ptr<const part_compiler> parts_;
   compile_settings on_host_;  // for parts that the device refuses
+  std::shared_ptr<const memory_space> memory_;
 };
 
 }  // namespace mizzen::inference::detail

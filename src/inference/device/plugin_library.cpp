@@ -66,12 +66,14 @@ plugin_library::plugin_library(const std::string& path) : path_(path) {
                     " where this library has " + std::to_string(MIZZEN_PLUGIN_ABI) +
                     ": install the plug-in of the same release");
   }
-  // Version 1 has all its functions; later ones add at the end.
-  const bool whole = table_->size >= offsetof(mizzen_plugin, run) + sizeof(table_->run) &&
-                     table_->device_count != nullptr && table_->describe != nullptr &&
-                     table_->open != nullptr && table_->close != nullptr &&
-                     table_->supports != nullptr && table_->compile != nullptr &&
-                     table_->release != nullptr && table_->run != nullptr;
+  // Version 2 has all its functions; later ones add at the end.
+  const bool whole =
+      table_->size >= sizeof(mizzen_plugin) && table_->device_count != nullptr &&
+      table_->describe != nullptr && table_->open != nullptr && table_->close != nullptr &&
+      table_->supports != nullptr && table_->compile != nullptr && table_->release != nullptr &&
+      table_->run != nullptr && table_->memory_open != nullptr && table_->memory_close != nullptr &&
+      table_->memory_allocate != nullptr && table_->memory_release != nullptr &&
+      table_->memory_copy != nullptr && table_->memory_wait != nullptr;
   if (!whole) throw error(errc::unavailable, subject, "its table of functions is incomplete");
 }
 

@@ -60,7 +60,7 @@ std::vector<std::size_t> stage::inputs_behind(const data_dependent_shape& e,
 }
 
 std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs,
-                                        const cancellation& cancel) const {
+                                        const cancellation& cancel, void* stream) const {
   std::vector<shape_type> shapes;
   shapes.reserve(inputs.size());
   for (const tensor* t : inputs) shapes.push_back(t->shape());
@@ -74,7 +74,9 @@ std::shared_ptr<const plan> stage::make(std::span<const tensor* const> inputs,
     std::vector<tensor> pinned;
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       const bool small = inputs[i]->size() <= most_pinned_operand;
-      pinned.push_back(pin[i] && small ? inputs[i]->clone() : tensor());
+      pinned.push_back(!pin[i] || !small      ? tensor()
+                       : inputs[i]->on_host() ? inputs[i]->clone()
+                                              : inputs[i]->to_host(stream));
     }
     try {
       made = std::make_shared<const plan>(program_, part_, shapes, memory_limit_, std::move(pinned),

@@ -30,11 +30,12 @@ class stage {
   const program_part& part() const noexcept { return part_; }
 
   // A plan that was made for these inputs before, or null. input(i) gives input i (null: none).
+  // stream: as in run_options, of inputs in a device's memory whose values count.
   template <class Input>
-  std::shared_ptr<const plan> find(Input&& input) const {
+  std::shared_ptr<const plan> find(Input&& input, void* stream = nullptr) const {
     const std::lock_guard lock(mutex_);
     for (std::size_t i = 0; i < plans_.size(); ++i) {
-      if (!fits(*plans_[i], input)) continue;
+      if (!fits(*plans_[i], input, stream)) continue;
       std::rotate(plans_.begin(), plans_.begin() + static_cast<std::ptrdiff_t>(i),
                   plans_.begin() + static_cast<std::ptrdiff_t>(i) + 1);
       return plans_.front();
@@ -46,7 +47,7 @@ class stage {
   // computation are pinned: the plan then holds for their values only. Throws data_dependent_shape
   // where that does not help: the stage must then end before that node.
   std::shared_ptr<const plan> make(std::span<const tensor* const> inputs,
-                                   const cancellation& cancel) const;
+                                   const cancellation& cancel, void* stream = nullptr) const;
 
   // Forgets the plans; runs under way keep theirs.
   void release_memory() const noexcept {
@@ -56,7 +57,7 @@ class stage {
 
  private:
   template <class Input>
-  bool fits(const plan& p, Input&& input) const {
+  bool fits(const plan& p, Input&& input, void* stream) const {
     for (std::size_t i = 0; i < part_.inputs.size(); ++i) {
       const tensor* t = input(i);
       if (t == nullptr || t->type() != program_.g.values[part_.inputs[i]].type ||
@@ -64,7 +65,10 @@ class stage {
         return false;
       }
       const tensor* pinned = p.pinned(i);
-      if (pinned != nullptr && !std::ranges::equal(pinned->bytes(), t->bytes())) return false;
+      if (pinned == nullptr) continue;
+      const tensor copy = t->on_host() ? tensor() : t->to_host(stream);
+      const tensor& here = t->on_host() ? *t : copy;
+      if (!std::ranges::equal(pinned->bytes(), here.bytes())) return false;
     }
     return true;
   }

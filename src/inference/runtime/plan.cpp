@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <limits>
 
 namespace mizzen::inference::detail {
@@ -222,6 +221,7 @@ class plan::builder {
     for (std::size_t i = 0; i < part_.inputs.size(); ++i) {
       where_[part_.inputs[i]] = {storage_kind::input, i, nullptr};
     }
+    out_.input_on_host_.assign(part_.inputs.size(), false);
     out_.outputs_.resize(part_.outputs.size());
     for (std::size_t i = 0; i < part_.outputs.size(); ++i) {
       const value_id v = part_.outputs[i];
@@ -324,12 +324,16 @@ class plan::builder {
       s.first_slot = out_.slots_.size();
       s.inputs = n.inputs.size();
       s.outputs = n.outputs.size();
-      for (const value_id v : n.inputs) add_slot(v);
-      for (const value_id v : n.outputs) add_slot(v);
+      const bool takes_device_memory = s.compute->takes_device_memory();
+      for (const value_id v : n.inputs) add_slot(v, takes_device_memory);
+      for (const value_id v : n.outputs) add_slot(v, takes_device_memory);
+    }
+    for (const plan::output& o : out_.outputs_) {
+      if (o.copied && o.from.kind == storage_kind::output) ++out_.outputs_[o.from.index].uses;
     }
   }
 
-  void add_slot(value_id v) {
+  void add_slot(value_id v, bool takes_device_memory) {
     value_view slot;
     if (v != no_value) {
       slot = view(v);
@@ -342,7 +346,13 @@ class plan::builder {
       } else if (where.kind == storage_kind::arena) {
         out_.arena_pointers_.push_back({index, where});
       } else if (where.kind != storage_kind::none) {
-        out_.patches_.push_back({index, where});
+        out_.patches_.push_back({index, where, takes_device_memory});
+        if (where.kind == storage_kind::output) {
+          ++out_.outputs_[where.index].uses;
+          out_.outputs_[where.index].in_place &= takes_device_memory;
+        } else if (!takes_device_memory) {
+          out_.input_on_host_[where.index] = true;
+        }
       }
     }
     out_.slots_.push_back(slot);
@@ -391,6 +401,9 @@ std::unique_ptr<workspace> plan::acquire() const {
   w->inputs.resize(input_shapes_.size());
   w->outputs.resize(outputs_.size());
   w->spare_outputs.resize(outputs_.size());
+  w->targets.resize(outputs_.size());
+  w->host_inputs.resize(input_shapes_.size());
+  w->host_outputs.resize(outputs_.size());
   for (const patch& p : arena_pointers_) {
     w->slots[p.slot].data = memory + offsets_[p.where.index];
   }
@@ -402,7 +415,7 @@ void plan::release(std::unique_ptr<workspace> w) const noexcept {
   idle_.push_back(std::move(w));
 }
 
-void* plan::memory(const storage& s, const workspace& w) const noexcept {
+void* plan::memory(const storage& s, const workspace& w) const {
   switch (s.kind) {
     case storage_kind::none:
       return nullptr;
@@ -411,9 +424,10 @@ void* plan::memory(const storage& s, const workspace& w) const noexcept {
     case storage_kind::arena:
       return w.arena.get() + offsets_[s.index];
     case storage_kind::input:
-      return const_cast<std::byte*>(w.inputs[s.index]->bytes().data());
+      return const_cast<void*>(w.inputs[s.index]->address());
     case storage_kind::output:
-      return w.outputs[s.index]->mutable_bytes().data();
+      return w.targets[s.index] == nullptr ? nullptr
+                                           : const_cast<void*>(w.targets[s.index]->address());
   }
   return nullptr;
 }
@@ -432,16 +446,71 @@ std::shared_ptr<const label_list> plan::labels() const {
   return labels_;
 }
 
-void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder) const {
-  const thread_pool::series nodes(program_.on->pool());
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (w.outputs[i] != nullptr) continue;
-    if (w.spare_outputs[i].type() == element_type::undefined) {
-      w.spare_outputs[i] = tensor(outputs_[i].type, outputs_[i].shape);
-    }
-    w.outputs[i] = &w.spare_outputs[i];
+// Copies of inputs in a device's memory that steps want on the host.
+void plan::bind_inputs(workspace& w, void* stream) const {
+  for (std::size_t i = 0; i < w.inputs.size(); ++i) {
+    const tensor& t = *w.inputs[i];
+    if (t.on_host() || !input_on_host_[i]) continue;
+    tensor& copy = w.host_inputs[i];
+    if (copy.type() == element_type::undefined) copy = tensor(t.type(), t.shape());
+    copy.copy_from(t, stream);
   }
-  for (const patch& p : patches_) w.slots[p.slot].data = memory(p.where, w);
+}
+
+void plan::bind_outputs(workspace& w) const {
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const output& o = outputs_[i];
+    tensor* const wanted = w.outputs[i];
+    w.targets[i] = wanted;
+    if (wanted == nullptr) {
+      // A part on a device need not make it where nobody else takes it.
+      if (o.copied ? o.uses == 0 : o.uses == 1 && o.in_place) continue;
+      tensor& spare = w.spare_outputs[i];
+      if (spare.type() == element_type::undefined) spare = tensor(o.type, o.shape);
+      w.targets[i] = &spare;
+    } else if (!wanted->on_host() && !o.copied && !o.in_place) {
+      tensor& host = w.host_outputs[i];
+      if (host.type() == element_type::undefined) host = tensor(o.type, o.shape);
+      w.targets[i] = &host;
+    }
+  }
+}
+
+// What is copied into the caller's outputs after the last step.
+void plan::finish_outputs(workspace& w, void* stream) const {
+  const auto copy = [&](tensor& to, const tensor* from, const void* memory, std::size_t bytes) {
+    memory_space::copy(memory_space::of(to), const_cast<void*>(to.address()),
+                       from != nullptr ? memory_space::of(*from) : nullptr, memory, bytes, stream);
+  };
+  for (std::size_t i = 0; i < outputs_.size(); ++i) {
+    const output& o = outputs_[i];
+    if (w.targets[i] == nullptr) continue;
+    const std::size_t bytes = byte_size(o.type, w.targets[i]->size());
+    if (o.copied) {
+      const tensor* from = o.from.kind == storage_kind::input    ? w.inputs[o.from.index]
+                           : o.from.kind == storage_kind::output ? w.targets[o.from.index]
+                                                                 : nullptr;
+      copy(*w.targets[i], from, memory(o.from, w), bytes);
+    } else if (w.outputs[i] != nullptr && w.outputs[i] != w.targets[i]) {
+      copy(*w.outputs[i], w.targets[i], w.targets[i]->address(), bytes);
+    }
+  }
+}
+
+void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder,
+               void* stream) const {
+  const thread_pool::series nodes(program_.on->pool());
+  bind_inputs(w, stream);
+  bind_outputs(w);
+  for (const patch& p : patches_) {
+    value_view& slot = w.slots[p.slot];
+    const bool input = p.where.kind == storage_kind::input;
+    const tensor* const t = input ? w.inputs[p.where.index] : w.targets[p.where.index];
+    const bool copied = input && !t->on_host() && !p.takes_device_memory;
+    slot.data =
+        copied ? const_cast<void*>(w.host_inputs[p.where.index].address()) : memory(p.where, w);
+    slot.on_device = t != nullptr && !t->on_host() && !copied;
+  }
   const std::span<const value_view> slots(w.slots);
   const node_label* label = recorder != nullptr ? recorder->keep(labels()).data() : nullptr;
   for (const step& s : steps_) {
@@ -453,17 +522,14 @@ void plan::run(workspace& w, const cancellation& cancel, run_recorder* recorder)
                       slots.subspan(s.first_slot + s.inputs, s.outputs),
                       {scratch, s.scratch_bytes},
                       program_.on->pool(),
-                      &cancel});
+                      &cancel,
+                      stream});
     } catch (const error& e) {
       throw named(program_.g.nodes[s.node], e);
     }
     if (recorder != nullptr) recorder->end();
   }
-  for (std::size_t i = 0; i < outputs_.size(); ++i) {
-    if (!outputs_[i].copied) continue;
-    const auto to = w.outputs[i]->mutable_bytes();
-    if (!to.empty()) std::memcpy(to.data(), memory(outputs_[i].from, w), to.size());
-  }
+  finish_outputs(w, stream);
 }
 
 }  // namespace mizzen::inference::detail

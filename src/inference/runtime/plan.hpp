@@ -32,6 +32,9 @@ struct workspace {
   std::vector<const tensor*> inputs;  // bound for the run, in the graph's order
   std::vector<tensor*> outputs;       // likewise
   std::vector<tensor> spare_outputs;  // for outputs that the caller does not want
+  // On the host, for steps that want those of the caller there.
+  std::vector<tensor> host_inputs, host_outputs;
+  std::vector<tensor*> targets;  // what the steps write; null: nobody wants it
 };
 
 // Thrown by a plan when a shape depends on values that it does not know.
@@ -79,9 +82,11 @@ class plan {
   std::size_t output_count() const noexcept { return outputs_.size(); }
 
   // Executes with the bound inputs and outputs (null for an unwanted output). Allocates nothing
-  // unless an unwanted output needs memory for the first time. Where a recorder is given, each step
-  // is an event.
-  void run(workspace& w, const cancellation& cancel, run_recorder* recorder) const;
+  // unless an unwanted output needs memory for the first time, or one in a device's memory is used
+  // by a step on the host. Where a recorder is given, each step is an event. stream: as in
+  // run_options.
+  void run(workspace& w, const cancellation& cancel, run_recorder* recorder,
+           void* stream = nullptr) const;
 
  private:
   struct step {
@@ -96,16 +101,22 @@ class plan {
   struct patch {
     std::size_t slot;
     storage where;
+    bool takes_device_memory = false;  // the kernel whose slot it is
   };
   struct output {
     element_type type = element_type::undefined;
     shape_type shape;
     bool copied = false;  // from another storage, after the last step
     storage from;
+    bool in_place = true;  // a device's memory will do for all that write and read it
+    std::size_t uses = 0;  // slots of steps, and other outputs that are copied from it
   };
   class builder;
 
-  void* memory(const storage& s, const workspace& w) const noexcept;
+  void* memory(const storage& s, const workspace& w) const;
+  void bind_inputs(workspace& w, void* stream) const;
+  void bind_outputs(workspace& w) const;
+  void finish_outputs(workspace& w, void* stream) const;
   std::shared_ptr<const label_list> labels() const;
 
   const program& program_;
@@ -120,6 +131,7 @@ class plan {
   std::vector<patch> arena_pointers_;  // pointers that are set once per workspace
   std::vector<std::size_t> offsets_;   // by arena buffer
   std::vector<output> outputs_;
+  std::vector<bool> input_on_host_;  // whether a step wants it there
   std::size_t arena_bytes_ = 0;
 
   mutable std::mutex mutex_;

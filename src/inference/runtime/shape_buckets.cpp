@@ -219,7 +219,7 @@ std::int64_t shape_buckets::size_for(std::string_view name, std::int64_t real) c
 }
 
 shape_buckets::padded shape_buckets::pad(std::span<const value_info> inputs,
-                                         std::span<const tensor* const> given) const {
+                                         std::span<const tensor* const> given, void* stream) const {
   padded run;
   run.made.resize(given.size());
   for (std::size_t i = 0; i < given.size(); ++i) {
@@ -233,7 +233,11 @@ shape_buckets::padded shape_buckets::pad(std::span<const value_info> inputs,
     }
     if (shape == given[i]->shape()) continue;
     run.made[i] = tensor(given[i]->type(), std::move(shape));
-    copy_common(*given[i], run.made[i]);
+    if (given[i]->on_host()) {
+      copy_common(*given[i], run.made[i]);
+    } else {
+      copy_common(given[i]->to_host(stream), run.made[i]);
+    }
   }
   return run;
 }

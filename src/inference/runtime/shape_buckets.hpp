@@ -39,8 +39,10 @@ class shape_buckets {
     bool any() const noexcept { return !sizes.empty(); }
   };
 
-  // Inputs in the model's order, checked.
-  padded pad(std::span<const value_info> inputs, std::span<const tensor* const> given) const;
+  // Inputs in the model's order, checked. What is padded is on the host; stream: as in run_options,
+  // for those that are not.
+  padded pad(std::span<const value_info> inputs, std::span<const tensor* const> given,
+             void* stream = nullptr) const;
 
   // The shape that output i would have had. Throws error(internal) if it was not padded as its
   // dimensions are called.

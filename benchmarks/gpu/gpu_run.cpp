@@ -3,7 +3,9 @@
 //   mizzen_gpu_run MODEL DEVICE float32|tf32|float16 RUNS [INPUT=DIM,DIM…]...
 // Dimensions are for inputs that leave some open. Inputs are random; integers are below 1000. The
 // difference is that of all float32 outputs to the processor's, relative by the 2-norm. Times are
-// of whole runs: inputs from and outputs to the memory of the host.
+// of whole runs, to the end of the device's work: min_ms and median_ms with inputs and outputs in
+// the host's memory, device_min_ms and device_median_ms with both in the device's.
+// device_difference is that of the outputs of the latter to those of the former.
 #include <mizzen/inference.hpp>
 
 #include <algorithm>
@@ -68,9 +70,34 @@ double difference(const tensor_map& a, const tensor_map& b) {
   return std::sqrt(off / std::max(size, 1e-30));
 }
 
+std::vector<named_input> inputs_of(const tensor_map& tensors) {
+  std::vector<named_input> list;
+  for (const auto& [name, t] : tensors) list.emplace_back(name, t);
+  return list;
+}
+
+std::vector<named_output> outputs_of(tensor_map& tensors) {
+  std::vector<named_output> list;
+  for (auto& [name, t] : tensors) list.emplace_back(name, t);
+  return list;
+}
+
+// Milliseconds of each run, sorted.
+std::vector<double> times_of(const session& loaded, const std::vector<named_input>& inputs,
+                             const std::vector<named_output>& outputs, int runs) {
+  std::vector<double> times;
+  for (int i = 0; i < runs + 5; ++i) {
+    const auto begin = clock_type::now();
+    loaded.run_into(inputs, outputs);
+    if (i >= 5) times.push_back(milliseconds_since(begin));
+  }
+  std::sort(times.begin(), times.end());
+  return times;
+}
+
 int measure(const std::string& path, const session_options& options, int runs,
             const std::map<std::string, shape_type>& shapes) {
-  auto begin = clock_type::now();
+  const auto begin = clock_type::now();
   const session loaded = session::load(path, options);
   tensor_map in;
   for (const value_info& info : loaded.inputs()) {
@@ -85,17 +112,19 @@ int measure(const std::string& path, const session_options& options, int runs,
   tensor_map out = loaded.run(in);
   const double ready = milliseconds_since(begin);
   const double off = options.device == "cpu" ? 0.0 : difference(out, session::load(path).run(in));
-  std::vector<named_input> inputs;
-  for (const auto& [name, t] : in) inputs.emplace_back(name, t);
-  std::vector<named_output> outputs;
-  for (auto& [name, t] : out) outputs.emplace_back(name, t);
-  std::vector<double> times;
-  for (int i = 0; i < runs + 5; ++i) {
-    begin = clock_type::now();
-    loaded.run_into(inputs, outputs);
-    if (i >= 5) times.push_back(milliseconds_since(begin));
+  const std::vector<named_input> inputs = inputs_of(in);
+  const std::vector<named_output> outputs = outputs_of(out);
+  const std::vector<double> times = times_of(loaded, inputs, outputs, runs);
+  tensor_map device_in;
+  for (const auto& [name, t] : in) device_in.emplace(name, t.to_device(options.device));
+  tensor_map device_out;
+  for (const auto& [name, t] : out) {
+    device_out.emplace(name, tensor::on_device(options.device, t.type(), t.shape()));
   }
-  std::sort(times.begin(), times.end());
+  const std::vector<double> device_times =
+      times_of(loaded, inputs_of(device_in), outputs_of(device_out), runs);
+  tensor_map brought;
+  for (const auto& [name, t] : device_out) brought.emplace(name, t.to_host());
   const std::string graph = loaded.dump_graph();
   std::size_t parts = 0;
   std::size_t others = 0;
@@ -106,10 +135,11 @@ int measure(const std::string& path, const session_options& options, int runs,
     (line.find(" = mizzen.DevicePart(") != std::string::npos ? parts : others) += 1;
   }
   std::printf(
-      "{\"ready_ms\": %.3f, \"min_ms\": %.4f, \"median_ms\": %.4f, \"difference\": %.3g, "
-      "\"parts\": %zu, "
-      "\"on_host\": %zu}\n",
-      ready, times.front(), times[times.size() / 2], off, parts, others);
+      "{\"ready_ms\": %.3f, \"min_ms\": %.4f, \"median_ms\": %.4f, \"device_min_ms\": %.4f, "
+      "\"device_median_ms\": %.4f, \"difference\": %.3g, \"device_difference\": %.3g, "
+      "\"parts\": %zu, \"on_host\": %zu}\n",
+      ready, times.front(), times[times.size() / 2], device_times.front(),
+      device_times[device_times.size() / 2], off, difference(brought, out), parts, others);
   return 0;
 }
 

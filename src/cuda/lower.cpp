@@ -301,7 +301,11 @@ view lowering::in_memory(value_id v) {
       order = channels_last_order(shape(v).size());
     }
     const expression_ptr kept = *e;
-    return compute(v, kept, allocate(shape(v), storage(type(v)), order));
+    // A number or a list of them is no activation but a scale or its like, which may be too small
+    // for a half; nor does it cost anything as it is.
+    const bool is_list = shape(v).size() <= 1;
+    const element_type as = is_list ? type(v) : storage(type(v));
+    return compute(v, kept, allocate(shape(v), as, order));
   }
   if (auto* g = std::get_if<gemm_step>(&f)) {
     gemm_step step = std::move(*g);

@@ -572,5 +572,25 @@ TEST(cuda_quantised, in_half_width) {
   expect_same(device.run(in), expected, {.steps = 1, .floats = 1e-3, .share = 0.1});
 }
 
+// Products of scales are below what a half holds.
+TEST(cuda_quantised, small_scales_in_half_width) {
+  model_builder model;
+  model.input("x", f32, {4, 32})
+      .initializer("w", random_bytes(i8, {32, 8}, 5))
+      .initializer("ws", number(1e-6F))
+      .initializer("many", number(1e6F))
+      .node("DynamicQuantizeLinear", {"x"}, {"q", "s", "z"})
+      .node("MatMulInteger", {"q", "w", "z"}, {"m"})
+      .node("Cast", {"m"}, {"f"}, {{"to", 1}})
+      .node("Mul", {"s", "ws"}, {"both"})
+      .node("Mul", {"f", "both"}, {"p"})
+      .node("Mul", {"p", "many"}, {"y"})
+      .output("y", f32, {4, 8});
+  const tensor_map in = inputs("x", noise({4, 32}));
+  const auto expected = session::load(model.bytes(), {.optimize = false}).run(in);
+  const session device = on_device(model, gpu_options::arithmetic::float16);
+  expect_same(device.run(in), expected, {.floats = 1e-3});
+}
+
 }  // namespace
 }  // namespace mizzen::inference

@@ -246,7 +246,9 @@ void cast(lowering& l, const node& n) {
       is_byte(to) || is_float8(to) ||
       (to != element_type::float32 && l.storage(element_type::float32) == element_type::float32);
   const expression_ptr e = from->integer ? operation("(float)$0", {from}) : from;
-  if (!rounds) return l.set(n.outputs[0], e);
+  // Integers may be too large for a half: where they are kept they stay as wide as they are.
+  const bool keeps = from->integer && l.uses(n.outputs[0]) != 1;
+  if (!rounds && !keeps) return l.set(n.outputs[0], e);
   const view made = l.allocate(shape, to);
   if (count_of(made.shape) != 0) l.add(map_kernel(e, made, l.buffers()));
   l.set(n.outputs[0], made);

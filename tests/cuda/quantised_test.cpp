@@ -585,7 +585,9 @@ TEST(cuda_quantised, small_scales_in_half_width) {
       .node("Mul", {"s", "ws"}, {"both"})
       .node("Mul", {"f", "both"}, {"p"})
       .node("Mul", {"p", "many"}, {"y"})
-      .output("y", f32, {4, 8});
+      .node("Relu", {"f"}, {"large"})
+      .output("y", f32, {4, 8})
+      .output("large", f32, {4, 8});
   const tensor_map in = inputs("x", noise({4, 32}));
   const auto expected = session::load(model.bytes(), {.optimize = false}).run(in);
   const session device = on_device(model, gpu_options::arithmetic::float16);

@@ -129,10 +129,12 @@ dry() {
   use_plugin emulated
   "$python" -c 'import onnx, onnxruntime' || { echo "no onnx and onnxruntime for $python: nothing more to try"; return; }
   step "a few operators, on the emulated GPU"
-  operators --every 60 --seconds 200 --workers "$jobs" || return 1
-  "$python" -c 'import torch, torchvision, onnxscript' || { echo "no torch for $python: nothing more to try"; return; }
+  local status=0
+  operators --every 60 --seconds 200 --workers "$jobs" || status=1
+  "$python" -c 'import torch, torchvision, onnxscript' || { echo "no torch for $python: nothing more to try"; return $status; }
   step "one small row, on the emulated GPU: figures mean nothing"
-  "$python" benchmarks/gpu/measure.py "$build/benchmarks/gpu/mizzen_gpu_rounds" "$out" --small --no-compile --only "bert-base s128 b1" --only "past 1 "
+  "$python" benchmarks/gpu/measure.py "$build/benchmarks/gpu/mizzen_gpu_rounds" "$out" --small --no-compile --only "bert-base s128 b1" --only "past 1 " || status=1
+  return $status
 }
 
 piece() {

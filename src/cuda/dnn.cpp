@@ -175,18 +175,7 @@ std::shared_ptr<const dnn::plan> dnn::prepare(const prepare_context& c, dnn_prob
   }
   auto best = fastest(c, own, what);
   if (!best) throw error(errc::unimplemented, "cuDNN", "it has no engine for these shapes");
-  std::int64_t count = 0;
-  if (f.cudnnBackendGetAttribute(best->execution.get(),
-                                 CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 0,
-                                 &count, nullptr) == CUDNN_STATUS_SUCCESS &&
-      count > 0) {
-    std::string text(static_cast<std::size_t>(count), '\0');
-    if (f.cudnnBackendGetAttribute(best->execution.get(),
-                                   CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
-                                   count, &count, text.data()) == CUDNN_STATUS_SUCCESS) {
-      c.cache.put(key, text);
-    }
-  }
+  if (const std::string text = text_of(f, best->execution); !text.empty()) c.cache.put(key, text);
   return best;
 }
 

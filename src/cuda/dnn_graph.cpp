@@ -224,4 +224,20 @@ std::size_t workspace_of(const dnn::functions& f, const descriptor& execution) {
   return static_cast<std::size_t>(bytes);
 }
 
+std::string text_of(const dnn::functions& f, const descriptor& execution) {
+  constexpr auto name = CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION;
+  std::int64_t count = 0;
+  if (f.cudnnBackendGetAttribute(execution.get(), name, CUDNN_TYPE_CHAR, 0, &count, nullptr) !=
+          CUDNN_STATUS_SUCCESS ||
+      count <= 0) {
+    return {};
+  }
+  std::string text(static_cast<std::size_t>(count), '\0');
+  if (f.cudnnBackendGetAttribute(execution.get(), name, CUDNN_TYPE_CHAR, count, &count,
+                                 text.data()) != CUDNN_STATUS_SUCCESS) {
+    return {};
+  }
+  return text;
+}
+
 }  // namespace mizzen::cuda

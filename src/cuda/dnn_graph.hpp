@@ -168,5 +168,7 @@ bool rounds_float32(const dnn::functions& f, const descriptor& configuration);
 descriptor execution_plan(const dnn::functions& f, const dnn_device& on,
                           const descriptor& configuration);
 std::size_t workspace_of(const dnn::functions& f, const descriptor& execution);
+// A plan as text that CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION takes; empty: it has none.
+std::string text_of(const dnn::functions& f, const descriptor& execution);
 
 }  // namespace mizzen::cuda

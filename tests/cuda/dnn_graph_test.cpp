@@ -277,6 +277,31 @@ TEST_F(dnn_graphs, attention_has_plans_for_views) {
   EXPECT_EQ(plan(a100(), s, 1).compiled, 1U);
 }
 
+// What the plan cache keeps.
+TEST_F(dnn_graphs, plans_are_written_and_read_again) {
+  const dnn::functions& f = *cudnn();
+  const descriptor described = described_device(f, h100());
+  const dnn_device on{nullptr, &described};
+  const auto again = [&](dnn_problem what) {
+    what.graph.finish(on);
+    const auto list = configurations(what.graph, on, CUDNN_HEUR_MODE_A);
+    ASSERT_FALSE(list.empty());
+    const descriptor made = execution_plan(f, on, list.front());
+    const std::string text = text_of(f, made);
+    ASSERT_FALSE(text.empty());
+    descriptor read(f, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    read.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, described)
+        .set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+             std::span<const char>(text))
+        .finish();
+    EXPECT_EQ(workspace_of(f, read), workspace_of(f, made));
+  };
+  conv_step s = convolution(f16, 2, 64);
+  add_tail(s, true);
+  again(problem_of(f, s));
+  again(problem_of(f, attention({f16, {1, 12, 128, 128}, 12, 64, 64, {}, false})));
+}
+
 // What is then computed step by step.
 TEST_F(dnn_graphs, attention_that_cudnn_does_not_have) {
   const attention_case usual = {f16, {1, 12, 128, 128}, 12, 64, 64, {}, false};

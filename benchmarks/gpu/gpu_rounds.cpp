@@ -105,17 +105,6 @@ std::vector<double> times_of(const session& loaded, const tensor_map& in, tensor
   return times;
 }
 
-// Copies in the memory of the device.
-template <class Tensor>
-Tensor moved(const Tensor& t, const std::string& device) {
-  if constexpr (requires { t.to_device(device); }) {
-    return device == "cpu" ? t.to_host() : t.to_device(device);
-  } else {
-    if (device == "cpu") return t.clone();
-    throw mizzen::error(mizzen::errc::unimplemented, "device " + device, "tensors in its memory");
-  }
-}
-
 }  // namespace
 
 int main(int argc, char** argv) try {
@@ -157,7 +146,7 @@ int main(int argc, char** argv) try {
     std::size_t number = 0;
     for (const value_info& info : loaded.outputs()) {
       write_npy(folder / (stem + std::to_string(number++) + ".npy"),
-                moved(tensors.at(info.name), "cpu"));
+                tensors.at(info.name).to_host());
     }
   };
   write("actual", out);
@@ -175,9 +164,9 @@ int main(int argc, char** argv) try {
       } else if (where == "device") {
         const bool first = device_out.empty();
         if (first) {
-          for (const auto& [name, t] : in) device_in.emplace(name, moved(t, options.device));
+          for (const auto& [name, t] : in) device_in.emplace(name, t.to_device(options.device));
           for (const auto& [name, t] : out) {
-            device_out.emplace(name, moved(t, options.device));
+            device_out.emplace(name, t.to_device(options.device));
           }
         }
         answer["ms"] = times_of(loaded, device_in, device_out, runs);

@@ -102,13 +102,13 @@ std::optional<view> reshaped(const view& v, const dims& shape) {
         new_product *= shape[n++];
       }
     }
-    std::int64_t inner = 1;  // stride of the innermost that moves
-    std::int64_t expected = 0;
+    std::int64_t inner = 1;                // stride of the innermost that moves
+    std::optional<std::int64_t> expected;  // 0 outside a dimension that is repeated
     for (std::size_t i = o; i-- > old_first;) {
       if (v.shape[i] == 1) continue;
-      if (expected == 0) {
+      if (!expected) {
         inner = v.strides[i];
-      } else if (v.strides[i] != expected) {
+      } else if (v.strides[i] != *expected) {
         return std::nullopt;
       }
       expected = v.strides[i] * v.shape[i];

@@ -71,6 +71,22 @@ TEST(cuda_elementwise, chains_that_compare_and_choose) {
   same_on_device(model, inputs("x", noise({4, 6})));
 }
 
+// Heads of keys that several of queries share: what is repeated cannot be joined with its
+// neighbours.
+TEST(cuda_data, repeats_then_joins_dimensions) {
+  model_builder model;
+  model.input("x", f32, {2, 3, 1, 4, 5})
+      .initializer("wide", ints({2, 3, 2, 4, 5}))
+      .initializer("joined", ints({2, 6, 4, 5}))
+      .node("Expand", {"x", "wide"}, {"e"})
+      .node("Reshape", {"e", "joined"}, {"r"})
+      .node("Neg", {"r"}, {"y"})
+      .output("y", f32, {2, 6, 4, 5});
+  tensor_map in;
+  in.emplace("x", noise({2, 3, 1, 4, 5}));
+  same_on_device(model, in);
+}
+
 TEST(cuda_data, views_and_copies) {
   const auto ints = [](std::vector<std::int64_t> v) {
     const auto n = static_cast<std::int64_t>(v.size());

@@ -260,7 +260,7 @@ def write_tables(arguments, rows: list[dict]) -> list[str]:
         case, least, median = row["case"], row.get("min", {}), row.get("median", {})
         mine = least.get("mizzen")
         ratio = lambda table, a="mizzen", b="compile": table[b] / table[a] if a in table and b in table else None
-        goal = "" if not row.get("goal") else f"{row['goal']:g}" + ("" if mine is None else " met" if mine <= row["goal"] else " missed")
+        goal = "" if not row.get("goal") or arguments.small else f"{row['goal']:g}" + ("" if mine is None else " met" if mine <= row["goal"] else " missed")
         limit = ceiling_ms(row) if "flops" in row else None
         off = "" if "difference" not in row else f"{row['difference']:.1e} ({row.get('torch_difference', float('nan')):.1e})"
         ready = "" if "ready_ms" not in row else f"{row['ready_ms']:.0f}, {row['first_ready_ms']:.0f}"

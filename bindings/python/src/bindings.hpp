@@ -7,6 +7,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <memory>
 #include <string_view>
 
 namespace mizzen::python {
@@ -17,6 +18,20 @@ namespace py = pybind11;
 void bind_errors();
 void bind_inference(py::module_& module);
 void bind_tracking(py::module_& module);
+
+// DeviceTensor: a tensor that stays where it is, and the stream whose work makes it (null: it is
+// made).
+struct device_tensor {
+  std::shared_ptr<tensor> value;
+  void* stream = nullptr;
+};
+void bind_device_tensor(py::module_& module);
+
+// Whether an object says by DLPack that it is in CUDA's memory.
+bool is_on_gpu(const py::handle& object);
+
+// A tensor over the memory of such an object, good for work that comes after what is in the stream.
+tensor from_gpu(const py::handle& object, const void* stream, std::string_view subject);
 
 // A tensor over a NumPy array.
 struct input_tensor {

@@ -7,8 +7,10 @@
 #include <pybind11/stl/filesystem.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -27,13 +29,25 @@ namespace {
 using inference::session;
 using inference::value_info;
 
+constexpr std::array<std::string_view, 3> arithmetic_names = {"float32", "tf32", "float16"};
+
+inference::gpu_options make_gpu_options(const std::string& math,
+                                        std::optional<std::filesystem::path> cache) {
+  const auto at = std::ranges::find(arithmetic_names, math);
+  if (at == arithmetic_names.end()) {
+    throw py::value_error("math: '" + math + "' is not known: use 'float32', 'tf32' or 'float16'");
+  }
+  return {static_cast<inference::gpu_options::arithmetic>(at - arithmetic_names.begin()),
+          std::move(cache)};
+}
+
 session load(const py::object& model, const std::string& device, unsigned threads,
              std::optional<std::size_t> memory_limit, bool optimize,
              std::function<void(std::string_view, const std::string&)> on_graph,
              std::shared_ptr<inference::weight_cache> weights, bool map_weights,
              const std::string& inference_precision,
              const std::map<std::string, std::vector<std::int64_t>>& shape_buckets,
-             unsigned async_runs, std::size_t queued_runs) {
+             unsigned async_runs, std::size_t queued_runs, const inference::gpu_options& gpu) {
   inference::session_options options;
   if (inference_precision == "bfloat16") {
     options.inference_precision = inference::element_type::bfloat16;
@@ -47,6 +61,7 @@ session load(const py::object& model, const std::string& device, unsigned thread
   options.on_graph = std::move(on_graph);
   options.weights = std::move(weights);
   options.map_weights = map_weights;
+  options.gpu = gpu;
   options.shape_buckets.insert(shape_buckets.begin(), shape_buckets.end());
   options.async_runs = async_runs;
   options.queued_runs = queued_runs;
@@ -158,11 +173,25 @@ py::dict run_values(const session& self, const py::dict& inputs,
   return answer;
 }
 
-// outputs: None for all, names, or {name: array to write into}.
+// CUDA's legacy default stream, which others wait for by themselves.
+void* const default_stream = reinterpret_cast<void*>(std::uintptr_t{1});
+
+// outputs: None for all, names, or {name: array to write into}. stream: where one is given, the
+// call does not wait for what is only on the GPU.
 py::dict run(const session& self, const py::dict& inputs, const py::object& outputs,
-             inference::profile* profile) {
+             inference::profile* profile, bool outputs_on_device,
+             std::optional<std::uintptr_t> stream) {
   inference::run_options options;
   options.profile = profile;
+  options.outputs_on_device = outputs_on_device;
+  options.stream = stream ? reinterpret_cast<void*>(*stream) : nullptr;
+  void* const order = options.stream != nullptr ? options.stream : default_stream;
+  std::string gpu;  // that is waited for in the end
+  const auto use_gpu = [&](const tensor& t) {
+    if (stream || t.on_host()) return;
+    options.stream = order;
+    gpu = t.device();
+  };
   std::optional<std::vector<std::string>> wanted;
   const bool given = py::isinstance<py::dict>(outputs);
   if (given) {
@@ -192,7 +221,12 @@ py::dict run(const session& self, const py::dict& inputs, const py::object& outp
     for (const auto& info : self.inputs()) {
       if (info.name == names.back()) expected = info.type;
     }
-    tensors.push_back(to_tensor(value, expected, subject_of(names.back())));
+    if (is_on_gpu(value)) {
+      tensors.push_back({from_gpu(value, order, subject_of(names.back())), py::array()});
+      use_gpu(tensors.back().value);
+    } else {
+      tensors.push_back(to_tensor(value, expected, subject_of(names.back())));
+    }
     named_inputs.emplace_back(names.back(), tensors.back().value);
   }
 
@@ -207,18 +241,31 @@ py::dict run(const session& self, const py::dict& inputs, const py::object& outp
   named_outputs.reserve(output_names.size());
   const auto output_subject = [&](std::size_t i) { return "outputs['" + output_names[i] + "']"; };
   for (std::size_t i = 0; i < output_names.size(); ++i) {
-    if (given) results[i] = to_target(outputs[py::str(output_names[i])], output_subject(i));
+    if (given) {
+      const py::object target = outputs[py::str(output_names[i])];
+      results[i] = is_on_gpu(target) ? from_gpu(target, order, output_subject(i))
+                                     : to_target(target, output_subject(i));
+      use_gpu(results[i]);
+    }
     named_outputs.emplace_back(output_names[i], results[i]);
   }
   {
     const py::gil_scoped_release release;
     self.run_into(named_inputs, named_outputs, options);
+    if (!gpu.empty()) inference::synchronize(gpu, order);
   }
 
   py::dict answer;
   for (std::size_t i = 0; i < output_names.size(); ++i) {
     const py::str name(output_names[i]);
-    answer[name] = given ? outputs[name] : to_array(std::move(results[i]), output_subject(i));
+    if (given) {
+      answer[name] = outputs[name];
+    } else if (outputs_on_device && results[i].type() != inference::element_type::string) {
+      answer[name] = device_tensor{std::make_shared<tensor>(std::move(results[i])),
+                                   stream ? options.stream : nullptr};
+    } else {
+      answer[name] = to_array(std::move(results[i]), output_subject(i));
+    }
   }
   return answer;
 }
@@ -294,6 +341,17 @@ void bind_inference(py::module_& module) {
       .def("__len__", &weight_cache::size)
       .def_property_readonly("hits", &weight_cache::hits);
 
+  using inference::gpu_options;
+  py::class_<gpu_options>(module, "GpuOptions", "How a GPU computes.")
+      .def(py::init(&make_gpu_options), py::kw_only(), py::arg("math") = "float32",
+           py::arg("cache") = py::none())
+      .def_property_readonly("math",
+                             [](const gpu_options& self) {
+                               return arithmetic_names[static_cast<std::size_t>(self.math)];
+                             })
+      .def_readonly("cache", &gpu_options::cache);
+  bind_device_tensor(module);
+
   py::class_<session, std::unique_ptr<session, session_deleter>>(
       module, "Session", "An ONNX model, compiled for a device.")
       .def(py::init(&load), py::arg("model"), py::arg("device") = "cpu", py::arg("threads") = 1,
@@ -301,12 +359,14 @@ void bind_inference(py::module_& module) {
            py::arg("on_graph") = py::none(), py::arg("weights") = py::none(),
            py::arg("map_weights") = false, py::arg("inference_precision") = "float32",
            py::arg("shape_buckets") = std::map<std::string, std::vector<std::int64_t>>(),
-           py::arg("async_runs") = 2, py::arg("queued_runs") = 0)
+           py::arg("async_runs") = 2, py::arg("queued_runs") = 0,
+           py::arg_v("gpu", inference::gpu_options(), "GpuOptions()"))
       .def_property_readonly("inputs", &session::inputs)
       .def_property_readonly("outputs", &session::outputs)
       .def_property_readonly("metadata", &session::metadata)
       .def("run", &run, py::arg("inputs"), py::arg("outputs") = py::none(), py::kw_only(),
-           py::arg("profile") = py::none())
+           py::arg("profile") = py::none(), py::arg("outputs_on_device") = false,
+           py::arg("stream") = py::none())
       .def("run_async", &run_async, py::arg("inputs"))
       .def("release_memory", &session::release_memory, py::call_guard<py::gil_scoped_release>())
       .def("dump_graph", &session::dump_graph, py::call_guard<py::gil_scoped_release>());

@@ -199,7 +199,8 @@ tensor to_target(const py::handle& object, std::string_view subject) {
   const auto refuse = [&](const std::string& why) {
     throw error(errc::invalid_argument, subject, why);
   };
-  if (!py::isinstance<py::array>(object)) refuse("a run writes into NumPy arrays only");
+  if (!py::isinstance<py::array>(object))
+    refuse("a run writes into NumPy arrays, and on a GPU into tensors that are there, only");
   auto array = py::reinterpret_borrow<py::array>(object);
   const auto type = type_of(array.dtype());
   if (!type || *type == element_type::string || bit_width(*type) < 8) {

@@ -1,6 +1,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy.typing as npt
@@ -103,6 +104,46 @@ class WeightCache:
     def hits(self) -> int:
         """How often a session found what it needed."""
 
+class GpuOptions:
+    """How a GPU computes: Session(model, "cuda:0", gpu=GpuOptions(math="float16"))."""
+
+    def __init__(
+        self,
+        *,
+        math: Literal["float32", "tf32", "float16"] = "float32",
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """math: how float32 is computed. cache: the folder for compiled kernels; "" for none, None for the usual one."""
+    @property
+    def math(self) -> str: ...
+    @property
+    def cache(self) -> Path | None: ...
+
+class DeviceTensor:
+    """A tensor in a GPU's memory, for torch.from_dlpack(), cupy.from_dlpack() and Session.run()."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def device(self) -> str:
+        """"cuda:0"; "cpu" where the session is on the processor."""
+    def numpy(self) -> npt.NDArray[Any]:
+        """A copy."""
+    def __dlpack__(
+        self,
+        *,
+        stream: int | None = None,
+        max_version: tuple[int, int] | None = None,
+        dl_device: tuple[int, int] | None = None,
+        copy: bool | None = None,
+    ) -> Any: ...
+    def __dlpack_device__(self) -> tuple[int, int]: ...
+
+def to_device(array: Any, device: str) -> DeviceTensor:
+    """A copy of an array in a device's memory."""
+
 class Session:
     """An ONNX model, compiled for a device."""
 
@@ -121,6 +162,7 @@ class Session:
         shape_buckets: Mapping[str, list[int]] = {},
         async_runs: int = 2,
         queued_runs: int = 0,
+        gpu: GpuOptions = ...,
     ) -> None:
         """model: a path, or the bytes of a model. threads: of one run; 0 for all CPUs available.
 
@@ -130,6 +172,7 @@ class Session:
         map_weights: map the model's files instead of reading them. They must not be written to or made shorter while
             the session lives, which would kill the process; replace a model by renaming a new file over it.
         inference_precision: the narrowest type that products with constant weights may round their operands to.
+        gpu: for the devices "cuda:N".
         shape_buckets: {"batch": [1, 2, 4, 8]}: inputs are padded with zeros up to the next of these sizes, and outputs
             cut back, so that few shapes are planned. Right where rows are computed apart, or masked.
         async_runs: threads that carry out run_async(). queued_runs: most runs that may wait for one; 0: no bound.
@@ -143,15 +186,23 @@ class Session:
     def run(
         self,
         inputs: Mapping[str, Any],
-        outputs: Iterable[str] | Mapping[str, npt.NDArray[Any]] | None = None,
+        outputs: Iterable[str] | Mapping[str, Any] | None = None,
         *,
         profile: Profile | None = None,
+        outputs_on_device: bool = False,
+        stream: int | None = None,
     ) -> dict[str, Any]:
         """Runs the model; the outputs asked for (all unless named), by name. {name: array} has them written into arrays
         of yours, which must be contiguous and of the right type and shape, and returns those.
 
         An output is an array; a list of arrays where it is a sequence; None where it is an optional without its
         element. Inputs likewise: an optional one may be None, or left out.
+
+        On a GPU, inputs in its memory (anything with __dlpack__) are used where they are, after the work of CUDA's
+        default stream; so are those given to write into. outputs_on_device: outputs are DeviceTensors.
+        stream: a CUDA stream (torch.cuda.Stream.cuda_stream; 1 for the default one) that the run comes after. Where all
+        inputs and outputs are on the GPU the call then returns before the work is done: keep both, and leave inputs as
+        they are, until the stream has come past it.
         """
     def run_async(self, inputs: Mapping[str, Any]) -> "asyncio.Future[dict[str, Any]]":
         """As run(inputs), by a thread of the session: `outputs = await session.run_async(inputs)`. To be called where an

@@ -131,6 +131,11 @@ template <class Op> __device__ __forceinline__ float over_warp(float v, Op op) {
   for (int lane = 16; lane > 0; lane >>= 1) v = op(v, __shfl_xor_sync(0xffffffffu, v, lane));
   return v;
 }
+// The sum over lanes that are least, 2 * least, … apart, below most; both are powers of two.
+__device__ __forceinline__ float over_lanes(float v, int least, int most) {
+  for (int lane = most / 2; lane >= least; lane >>= 1) v += __shfl_xor_sync(0xffffffffu, v, lane);
+  return v;
+}
 // Over 256 threads; partial holds 8 numbers. Each thread gets the result.
 template <class Op> __device__ __forceinline__ float over_block(float v, Op op, float* partial) {
   v = over_warp(v, op);

@@ -1,5 +1,6 @@
 #include "cuda/kernel_text.hpp"
 
+#include "cuda/kernel_gemv.hpp"
 #include "cuda/kernel_writer.hpp"
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 namespace mizzen::cuda {
 
 std::size_t expression::loads() const {
-  std::size_t n = what == kind::load ? 1 : arguments.size();
+  std::size_t n = what == kind::load ? 1 : what == kind::product ? 2 : arguments.size();
   for (const auto& operand : operands) n += operand->loads();
   return n;
 }
@@ -77,6 +78,7 @@ std::string float_text(float v) {
 
 kernel_step map_kernel(const expression_ptr& e, const view& out,
                        const std::vector<buffer>& buffers) {
+  if (e->first_product() != nullptr) return gemv_kernel(e, out, buffers);
   std::vector<const view*> views;
   collect(*e, views);
   views.push_back(&out);

@@ -382,7 +382,26 @@ expression_ptr lowering::read(value_id v, const dims& wanted) {
   return load(broadcast(in_memory(v), wanted));
 }
 
+expression_ptr lowering::with_one_product(const expression_ptr& e, const dims& shape,
+                                          const expression*& kept) {
+  if (e->what == expression::kind::product) {
+    if (kept == nullptr) kept = e.get();
+    if (kept == e.get()) return e;
+    const view made = allocate(shape, e->of->type);
+    add(map_kernel(e, made, buffers()));
+    return load(made);
+  }
+  if (e->first_product() == nullptr) return e;
+  expression copy = *e;
+  for (expression_ptr& operand : copy.operands) operand = with_one_product(operand, shape, kept);
+  return std::make_shared<const expression>(std::move(copy));
+}
+
 void lowering::set(value_id v, expression_ptr e) {
+  if (e->first_product() != nullptr && e->what != expression::kind::product) {
+    const expression* kept = nullptr;
+    e = with_one_product(e, shape(v), kept);
+  }
   const bool alone = uses_[v] == 1 && e->loads() <= most_loads;
   forms_[v] = std::move(e);
   if (!alone) in_memory(v);

@@ -125,6 +125,9 @@ class lowering {
   using form = std::variant<std::monostate, view, expression_ptr, gemm_step, conv_step>;
 
   view compute(value_id v, const expression_ptr& e, const view& to);
+  // All products but the first are computed, and loaded from there.
+  expression_ptr with_one_product(const expression_ptr& e, const dims& shape,
+                                  const expression*& kept);
   void finish(value_id v, std::size_t output);
   void split_setup();
   void find_inputs_read();

@@ -1,8 +1,10 @@
 // Products of matrices and convolutions: steps of their own, which the operators behind them join.
+#include "cuda/kernel_gemv.hpp"
 #include "cuda/lower_bytes.hpp"
 #include "cuda/lower_convolution.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 
 namespace mizzen::cuda {
@@ -49,11 +51,15 @@ std::optional<gemm_step::matrix> matrix_of(const view& v) {
   return std::nullopt;
 }
 
-gemm_step::matrix as_matrix(lowering& l, view v, element_type type) {
+// columns: what is copied lies column by column.
+gemm_step::matrix as_matrix(lowering& l, view v, element_type type, bool columns = false) {
   if (v.type == type) {
     if (const auto m = matrix_of(v)) return *m;
   }
-  const view dense = l.allocate(v.shape, type);
+  std::vector<std::size_t> order(v.shape.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  if (columns) std::swap(order[order.size() - 1], order[order.size() - 2]);
+  const view dense = l.allocate(v.shape, type, order);
   l.copy(v, dense);
   return *matrix_of(dense);
 }
@@ -117,8 +123,10 @@ void matmul(lowering& l, const node& n) {
     return broadcast(v, wanted);
   };
   g.a = as_matrix(l, whole(a), g.type);
-  g.b = as_matrix(l, whole(b), g.type);
+  // Weights that are converted for a product of few rows had better lie as it reads them best.
+  g.b = as_matrix(l, whole(b), g.type, is_gemv(g));
   g.out = {0, 0, g.m * g.n, g.n, false};
+  if (is_gemv(g)) return l.set(o, gemv_product(std::move(g)));
   l.set(o, std::move(g));
 }
 
@@ -149,8 +157,13 @@ void gemm(lowering& l, const node& n) {
   if (g.m * g.n == 0) return l.set(o, l.allocate(l.shape(o), g.type));
   if (g.k == 0) l.unsupported("a product over no elements");
   g.a = as_matrix(l, a, g.type);
-  g.b = as_matrix(l, b, g.type);
+  g.b = as_matrix(l, b, g.type, is_gemv(g));
   g.out = {0, 0, g.m * g.n, g.n, false};
+  if (is_gemv(g)) {
+    expression_ptr e = gemv_product(std::move(g));
+    if (n.has_input(2)) e = operation("$0 + $1", {e, l.read(n.inputs[2], l.shape(o))});
+    return l.set(o, e);
+  }
   if (!n.has_input(2)) return l.set(o, std::move(g));
   const dims& c = l.shape(n.inputs[2]);
   if (!c.empty() && c.back() == g.n && count_of(c) == g.n) {
@@ -197,12 +210,6 @@ window window_of(const node& n, const dims& kernel, const dims& in, const dims& 
   }
   return w;
 }
-
-namespace {
-
-std::string number(std::int64_t v) { return std::to_string(v); }
-
-}  // namespace
 
 expression_ptr direct_convolution(const window& s, const view& x, const view& w,
                                   std::int64_t groups, float outside) {

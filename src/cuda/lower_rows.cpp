@@ -14,7 +14,7 @@ using kind = row_operation::kind;
 expression_ptr input_of(lowering& l, value_id v) {
   expression_ptr e = l.read(v, l.shape(v));
   // A function wants each coordinate by itself, which merged loops do not have.
-  return e->calls() ? load(l.in_memory(v)) : e;
+  return e->calls() || e->first_product() != nullptr ? load(l.in_memory(v)) : e;
 }
 
 const view* first_view(const expression& e) {

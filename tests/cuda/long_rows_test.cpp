@@ -80,7 +80,7 @@ TEST(cuda_long_rows, reductions_in_chunks) {
     std::vector<std::int64_t> axes;
   };
   const std::vector<reduction_case> cases = {
-      {{3, 70000}, {1}},      {{3, 9000}, {0}},    {{500, 3, 17}, {0}}, {{500, 3, 17}, {0, 1}},
+      {{3, 70000}, {1}},      {{3, 9000}, {0}},     {{500, 3, 17}, {0}}, {{500, 3, 17}, {0, 1}},
       {{4, 500, 3, 17}, {1}}, {{40, 5000}, {0, 1}}, {{300, 33}, {0}}};
   for (const reduction_case& c : cases) {
     SCOPED_TRACE(to_string(c.shape));

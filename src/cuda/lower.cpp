@@ -27,6 +27,7 @@ const rule_table& rules() {
     add_einsum_rules(t);
     add_row_rules(t);
     add_norm_rules(t);
+    add_recurrent_rules(t);
     add_window_rules(t);
     return t;
   }();

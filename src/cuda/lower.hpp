@@ -164,6 +164,7 @@ void add_conv_transpose_rules(rule_table& table);
 void add_einsum_rules(rule_table& table);
 void add_row_rules(rule_table& table);
 void add_norm_rules(rule_table& table);
+void add_recurrent_rules(rule_table& table);
 void add_window_rules(rule_table& table);
 
 // For the operators.

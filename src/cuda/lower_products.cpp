@@ -313,6 +313,7 @@ void multiply(lowering& l, const view& a, const view& b, const view& out) {
   g.a = as_matrix(l, whole(a), g.type);
   g.b = as_matrix(l, whole(b), g.type);
   g.out = {out.buffer, out.offset, g.m * g.n, g.n, false};
+  if (is_gemv(g)) return l.add(map_kernel(gemv_product(std::move(g)), out, l.buffers()));
   l.add(std::move(g));
 }
 

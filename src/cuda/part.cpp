@@ -62,6 +62,7 @@ node read_node(const mizzen_node& from, std::size_t values) {
         n.attributes[a.name] = a.f;
         break;
       case MIZZEN_ATTRIBUTE_STRING:
+      case MIZZEN_ATTRIBUTE_STRINGS:
         n.attributes[a.name] = std::string(a.s);
         break;
       case MIZZEN_ATTRIBUTE_INTS:

@@ -73,7 +73,7 @@ class builder {
 builder two_products(element_type activations, element_type weights) {
   builder b;
   const bool zero = activations != e4m3;
-  const value_id x = b.add(f32, {6, 32});
+  const value_id x = b.add(f32, {12, 32});
   value_id v = b.dequantise(b.quantise(x, activations, zero), zero);
   v = b.dense(v, weights, 16);
   v = b.node_of("Add", {v, b.add(f32, {16}, true)}, f32, {6, 16});
@@ -133,7 +133,7 @@ TEST(cuda_quantised_plan, float8_where_the_chip_has_it) {
 // Weights that nobody computes with as bytes become floats once.
 TEST(cuda_quantised_plan, other_weights_are_floats_made_once) {
   builder b;
-  const value_id x = b.add(f32, {6, 32});
+  const value_id x = b.add(f32, {12, 32});
   const value_id y = b.dense(x, i8, 16);
   b.p.inputs = {x};
   b.p.outputs = {y};
@@ -145,15 +145,15 @@ TEST(cuda_quantised_plan, other_weights_are_floats_made_once) {
 // One quantised value that many use is made once; each makes its own numbers of it.
 TEST(cuda_quantised_plan, shared_bytes_are_made_once) {
   builder b;
-  const value_id x = b.add(f32, {6, 32});
+  const value_id x = b.add(f32, {12, 32});
   const value_id q = b.quantise(x, u8);
   const value_id d = b.dequantise(q);
   value_id sum = no_value;
   for (int i = 0; i < 3; ++i) {
     const value_id y = b.dense(d, i8, 32);
-    sum = sum == no_value ? y : b.node_of("Add", {sum, y}, f32, {6, 32});
+    sum = sum == no_value ? y : b.node_of("Add", {sum, y}, f32, {12, 32});
   }
-  sum = b.node_of("Add", {sum, d}, f32, {6, 32});
+  sum = b.node_of("Add", {sum, d}, f32, {12, 32});
   b.p.inputs = {x};
   b.p.outputs = {sum};
   const lowered made = lower(b.p, arithmetic::float32, {75});
@@ -163,7 +163,7 @@ TEST(cuda_quantised_plan, shared_bytes_are_made_once) {
 // What moves between bytes and bytes moves bytes.
 TEST(cuda_quantised_plan, bytes_are_rearranged_as_bytes) {
   builder b;
-  const value_id x = b.add(f32, {6, 32});
+  const value_id x = b.add(f32, {12, 32});
   value_id v = b.dequantise(b.quantise(x, u8));
   v = b.dense(v, i8, 16);
   v = b.dequantise(b.quantise(v, u8));
@@ -187,7 +187,7 @@ TEST(cuda_quantised_plan, bytes_are_rearranged_as_bytes) {
 // Both uses of a value end in one kernel, between bytes and bytes.
 TEST(cuda_quantised_plan, hard_swish_over_bytes_is_one_kernel) {
   builder b;
-  const value_id x = b.add(f32, {6, 32});
+  const value_id x = b.add(f32, {12, 32});
   value_id v = b.dense(b.dequantise(b.quantise(x, i8)), i8, 16);
   v = b.dequantise(b.quantise(v, i8));
   const value_id gate = b.node_of("HardSigmoid", {v}, f32, {6, 16});

@@ -61,7 +61,8 @@ enum {
   MIZZEN_ATTRIBUTE_FLOAT = 2,
   MIZZEN_ATTRIBUTE_STRING = 3,
   MIZZEN_ATTRIBUTE_INTS = 4,
-  MIZZEN_ATTRIBUTE_FLOATS = 5
+  MIZZEN_ATTRIBUTE_FLOATS = 5,
+  MIZZEN_ATTRIBUTE_STRINGS = 6 /* in s, each with a line feed behind it */
 };
 
 typedef struct mizzen_attribute {

@@ -75,8 +75,8 @@ class flat_graph {
     values_.push_back(flat);
   }
 
-  // False for kinds that no plug-in computes with; its node then lacks it.
-  static void fill(mizzen_attribute& flat, const attribute_value& from) {
+  // Kinds that no plug-in computes with are left out.
+  void fill(mizzen_attribute& flat, const attribute_value& from) {
     if (const auto* i = std::get_if<std::int64_t>(&from)) {
       flat.kind = MIZZEN_ATTRIBUTE_INT;
       flat.i = *i;
@@ -94,6 +94,11 @@ class flat_graph {
       flat.kind = MIZZEN_ATTRIBUTE_FLOATS;
       flat.floats = floats->data();
       flat.count = floats->size();
+    } else if (const auto* strings = std::get_if<std::vector<std::string>>(&from)) {
+      std::string& lines = texts_.emplace_back();
+      for (const std::string& line : *strings) lines += line + "\n";
+      flat.kind = MIZZEN_ATTRIBUTE_STRINGS;
+      flat.s = lines.c_str();
     }
   }
 
@@ -138,6 +143,7 @@ class flat_graph {
 
   // Deques: what is in them stays where it is.
   std::deque<dims> shapes_;
+  std::deque<std::string> texts_;
   std::deque<std::vector<std::uint32_t>> ids_;
   std::deque<std::vector<mizzen_attribute>> attributes_;
   std::vector<mizzen_value> values_;

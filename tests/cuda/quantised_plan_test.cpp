@@ -76,8 +76,8 @@ builder two_products(element_type activations, element_type weights) {
   const value_id x = b.add(f32, {12, 32});
   value_id v = b.dequantise(b.quantise(x, activations, zero), zero);
   v = b.dense(v, weights, 16);
-  v = b.node_of("Add", {v, b.add(f32, {16}, true)}, f32, {6, 16});
-  v = b.node_of("Relu", {v}, f32, {6, 16});
+  v = b.node_of("Add", {v, b.add(f32, {16}, true)}, f32, {12, 16});
+  v = b.node_of("Relu", {v}, f32, {12, 16});
   v = b.dequantise(b.quantise(v, activations, zero), zero);
   v = b.dense(v, weights, 48);
   b.p.inputs = {x};
@@ -163,7 +163,7 @@ TEST(cuda_quantised_plan, shared_bytes_are_made_once) {
 // What moves between bytes and bytes moves bytes.
 TEST(cuda_quantised_plan, bytes_are_rearranged_as_bytes) {
   builder b;
-  const value_id x = b.add(f32, {12, 32});
+  const value_id x = b.add(f32, {6, 32});
   value_id v = b.dequantise(b.quantise(x, u8));
   v = b.dense(v, i8, 16);
   v = b.dequantise(b.quantise(v, u8));
@@ -190,8 +190,8 @@ TEST(cuda_quantised_plan, hard_swish_over_bytes_is_one_kernel) {
   const value_id x = b.add(f32, {12, 32});
   value_id v = b.dense(b.dequantise(b.quantise(x, i8)), i8, 16);
   v = b.dequantise(b.quantise(v, i8));
-  const value_id gate = b.node_of("HardSigmoid", {v}, f32, {6, 16});
-  v = b.node_of("Mul", {v, b.dequantise(b.quantise(gate, i8))}, f32, {6, 16});
+  const value_id gate = b.node_of("HardSigmoid", {v}, f32, {12, 16});
+  v = b.node_of("Mul", {v, b.dequantise(b.quantise(gate, i8))}, f32, {12, 16});
   v = b.quantise(v, i8);
   b.p.inputs = {x};
   b.p.outputs = {v};

@@ -151,10 +151,11 @@ executor::executor(gpu& on, constant_store& constants, lowered what, std::size_t
   const auto& buffers = what_.plan.buffers;
   for (std::size_t b = 0; b < buffers.size(); ++b) {
     if (buffers[b].kind != buffer_kind::constant) continue;
-    constants_.push_back(constants.get(buffers[b].data, buffers[b].bytes(), *q));
-    fixed_[b] = constants_.back()->get();
+    constants_[b] = constants.get(buffers[b].data, buffers[b].bytes(), *q);
+    fixed_[b] = constants_[b]->get();
   }
   set_up();
+  release_setup();
 }
 
 executor::~executor() = default;
@@ -222,6 +223,19 @@ std::size_t executor::input_buffer(std::size_t input) const {
     return b.kind == buffer_kind::input && b.index == input;
   });
   return static_cast<std::size_t>(at - buffers.begin());
+}
+
+// Weights that runs have in another type or layout are needed no longer as they came.
+void executor::release_setup() {
+  std::vector<bool> read(fixed_.size(), false);
+  for (const step& s : what_.plan.steps) {
+    for (const std::size_t b : s.reads()) read[b] = true;
+  }
+  std::erase_if(constants_, [&](const auto& held) {
+    if (read[held.first]) return false;
+    fixed_[held.first] = nullptr;
+    return true;
+  });
 }
 
 void executor::check_indices(std::span<const binding> inputs) const {

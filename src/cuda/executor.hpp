@@ -80,6 +80,7 @@ class executor {
 
   void place();
   void set_up();
+  void release_setup();
   void check_indices(std::span<const binding> inputs) const;
   const guard& guard_of_indices() const;
   std::unique_ptr<context> take(void* stream) const;
@@ -98,7 +99,7 @@ class executor {
   std::size_t staging_bytes_ = 0;
   std::vector<std::size_t> staging_;  // by buffer: of inputs and outputs
   std::vector<void*> fixed_;  // by buffer: constants and what setup made; null: in the arena
-  std::vector<std::shared_ptr<const device_memory>> constants_;
+  std::map<std::size_t, std::shared_ptr<const device_memory>> constants_;  // by buffer
   std::unique_ptr<device_memory> made_;
 
   mutable std::mutex mutex_;

@@ -265,7 +265,8 @@ std::shared_ptr<const blas::plan> blas::prepare(const prepare_context& c,
   const std::size_t all = a_bytes + b_bytes + out_bytes + bias_bytes + most_workspace;
   made->workspace_bytes = most_workspace;
   std::size_t best = 0;
-  if (count > 1 && c.api.cuMemAlloc(&scratch, all) == CUDA_SUCCESS) {
+  bool chosen = count == 1;
+  if (!chosen && c.api.cuMemAlloc(&scratch, all) == CUDA_SUCCESS) {
     c.api.cuMemsetD8Async(scratch, 0x11, all, c.stream);
     auto* const at = reinterpret_cast<std::byte*>(scratch);
     std::vector<void*> memory(std::max({g.a.buffer, g.b.buffer, g.out.buffer, g.bias_buffer}) + 1);
@@ -284,12 +285,19 @@ std::shared_ptr<const blas::plan> blas::prepare(const prepare_context& c,
       if (took < least) {
         least = took;
         best = i;
+        chosen = true;
       }
     }
     c.api.cuMemFree(scratch);
+    if (!chosen) {
+      throw error(errc::unimplemented, "cuBLASLt",
+                  "none of its algorithms for a product of these shapes runs");
+    }
   }
   made->algorithm = proposed[best].algo;
   made->workspace_bytes = proposed[best].workspaceSize;
+  // Without memory to time them on the first is as good as any, but not worth remembering.
+  if (!chosen) return made;
   c.cache.put(key,
               std::string(reinterpret_cast<const char*>(&made->algorithm), sizeof made->algorithm));
   return made;

@@ -15,22 +15,27 @@ namespace mizzen::cuda {
 
 double time_of(const prepare_context& c, const std::function<void()>& call) {
   constexpr int rounds = 4;
+  constexpr int most_calls = 8;           // in a round
+  constexpr double long_enough = 0.5e-3;  // seconds, against what the events themselves take
   CUevent begin = nullptr;
   CUevent end = nullptr;
   c.api.check(c.api.cuEventCreate(&begin, CU_EVENT_DEFAULT), "cuEventCreate");
   c.api.check(c.api.cuEventCreate(&end, CU_EVENT_DEFAULT), "cuEventCreate");
+  const auto round = [&](int calls) {
+    c.api.check(c.api.cuEventRecord(begin, c.stream), "cuEventRecord");
+    for (int i = 0; i < calls; ++i) call();
+    c.api.check(c.api.cuEventRecord(end, c.stream), "cuEventRecord");
+    c.api.check(c.api.cuEventSynchronize(end), "cuEventSynchronize");
+    float milliseconds = 0;
+    c.api.check(c.api.cuEventElapsedTime(&milliseconds, begin, end), "cuEventElapsedTime");
+    return static_cast<double>(milliseconds) / 1e3 / calls;
+  };
   double least = std::numeric_limits<double>::infinity();
   try {
     call();
-    for (int i = 0; i < rounds; ++i) {
-      c.api.check(c.api.cuEventRecord(begin, c.stream), "cuEventRecord");
-      call();
-      c.api.check(c.api.cuEventRecord(end, c.stream), "cuEventRecord");
-      c.api.check(c.api.cuEventSynchronize(end), "cuEventSynchronize");
-      float milliseconds = 0;
-      c.api.check(c.api.cuEventElapsedTime(&milliseconds, begin, end), "cuEventElapsedTime");
-      least = std::min(least, static_cast<double>(milliseconds) / 1e3);
-    }
+    const double once = round(1);
+    const int calls = once > long_enough ? 1 : most_calls;
+    for (int i = 0; i < rounds; ++i) least = std::min(least, round(calls));
   } catch (const error&) {
     least = std::numeric_limits<double>::infinity();
   }

@@ -63,19 +63,6 @@ module_text make_module(const schedule& s) {
   return m;
 }
 
-std::shared_ptr<const device_memory> constant_store::get(const void* data, std::size_t bytes,
-                                                         queue& q) {
-  const std::lock_guard lock(mutex_);
-  std::erase_if(held_, [](const auto& e) { return e.second.expired(); });
-  auto& entry = held_[data];
-  if (auto held = entry.lock()) return held;
-  auto made = std::make_shared<const device_memory>(on_, std::max<std::size_t>(bytes, 1));
-  q.upload(made->get(), data, bytes);
-  q.wait();
-  entry = made;
-  return made;
-}
-
 // How an input or output gets to where the steps find it.
 enum class route : std::uint8_t {
   unused,    // not read, not wanted, or empty
@@ -93,11 +80,12 @@ struct executor::context {
         arena(of.on_, of.arena_bytes_ + of.on_.workspace_bytes(*of.program_) + alignment),
         staging(of.on_, std::max<std::size_t>(of.staging_bytes_, 1), true),
         order(of.on_.make_queue()),
-        own(of.fixed_),
+        own(of.offsets_.size(), nullptr),
         routes(own.size(), route::unused),
         outside(own.size(), nullptr) {
     for (std::size_t b = 0; b < own.size(); ++b) {
-      if (own[b] == nullptr) own[b] = arena.get() + of.offsets_[b];
+      const auto weight = of.weights_.find(b);
+      own[b] = weight != of.weights_.end() ? weight->second->get() : arena.get() + of.offsets_[b];
     }
     memory = own;
     workspace = arena.get() + of.arena_bytes_;
@@ -139,7 +127,7 @@ struct executor::guard {
   std::unique_ptr<const program> made;
 };
 
-executor::executor(gpu& on, constant_store& constants, lowered what, std::size_t memory_limit)
+executor::executor(gpu& on, weight_store& weights, lowered what, std::size_t memory_limit)
     : on_(on), what_(std::move(what)), program_(on.prepare(what_.plan)) {
   place();
   if (memory_limit != 0 && arena_bytes_ > memory_limit) {
@@ -147,15 +135,7 @@ executor::executor(gpu& on, constant_store& constants, lowered what, std::size_t
                 "it takes " + std::to_string(arena_bytes_) + " bytes, more than the limit of " +
                     std::to_string(memory_limit) + ": raise session_options.memory_limit");
   }
-  const auto q = on_.make_queue();
-  const auto& buffers = what_.plan.buffers;
-  for (std::size_t b = 0; b < buffers.size(); ++b) {
-    if (buffers[b].kind != buffer_kind::constant) continue;
-    constants_[b] = constants.get(buffers[b].data, buffers[b].bytes(), *q);
-    fixed_[b] = constants_[b]->get();
-  }
-  set_up();
-  release_setup();
+  weights_ = weights.hold(what_.plan, *program_);
 }
 
 executor::~executor() = default;
@@ -180,8 +160,6 @@ void executor::place() {
   }
   offsets_.assign(buffers.size(), 0);
   staging_.assign(buffers.size(), 0);
-  fixed_.assign(buffers.size(), nullptr);
-  std::size_t made = 0;
   for (std::size_t b = 0; b < buffers.size(); ++b) {
     const std::size_t bytes = aligned(buffers[b].bytes());
     const bool in = buffers[b].kind == buffer_kind::input;
@@ -190,7 +168,6 @@ void executor::place() {
       staging_[b] = staging_bytes_;
       staging_bytes_ = checked_add(staging_bytes_, bytes, "memory of a part");
     }
-    if (fixed[b]) made = checked_add(made, bytes, "memory of a part");
     if (buffers[b].kind == buffer_kind::constant || fixed[b] || (!used[b] && !in && !out)) continue;
     planned[b].bytes = bytes;
     if (in) planned[b].first = 0;
@@ -198,23 +175,6 @@ void executor::place() {
   }
   arena_bytes_ = aligned(inference::detail::plan_memory(planned));
   for (std::size_t b = 0; b < buffers.size(); ++b) offsets_[b] = planned[b].offset;
-  made_ = std::make_unique<device_memory>(on_, std::max(made, alignment));
-  std::size_t at = 0;
-  for (std::size_t b = 0; b < buffers.size(); ++b) {
-    if (!fixed[b]) continue;
-    fixed_[b] = made_->get() + at;
-    at += aligned(buffers[b].bytes());
-  }
-}
-
-void executor::set_up() {
-  if (what_.plan.setup.empty()) return;
-  const device_memory workspace(on_, on_.workspace_bytes(*program_) + alignment);
-  const auto q = on_.make_queue();
-  for (std::size_t i = 0; i < what_.plan.setup.size(); ++i) {
-    q->run(*program_, true, i, fixed_, workspace.get());
-  }
-  q->wait();
 }
 
 std::size_t executor::input_buffer(std::size_t input) const {
@@ -223,19 +183,6 @@ std::size_t executor::input_buffer(std::size_t input) const {
     return b.kind == buffer_kind::input && b.index == input;
   });
   return static_cast<std::size_t>(at - buffers.begin());
-}
-
-// Weights that runs have in another type or layout are needed no longer as they came.
-void executor::release_setup() {
-  std::vector<bool> read(fixed_.size(), false);
-  for (const step& s : what_.plan.steps) {
-    for (const std::size_t b : s.reads()) read[b] = true;
-  }
-  std::erase_if(constants_, [&](const auto& held) {
-    if (read[held.first]) return false;
-    fixed_[held.first] = nullptr;
-    return true;
-  });
 }
 
 void executor::check_indices(std::span<const binding> inputs) const {

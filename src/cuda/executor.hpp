@@ -3,6 +3,7 @@
 
 #include "cuda/gpu.hpp"
 #include "cuda/lower.hpp"
+#include "cuda/weights.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -15,35 +16,6 @@
 #include <vector>
 
 namespace mizzen::cuda {
-
-// Memory of a gpu, freed with this.
-class device_memory {
- public:
-  device_memory(gpu& on, std::size_t bytes, bool host = false)
-      : on_(on), host_(host), at_(host ? on.allocate_host(bytes) : on.allocate(bytes)) {}
-  device_memory(const device_memory&) = delete;
-  device_memory& operator=(const device_memory&) = delete;
-  ~device_memory() { host_ ? on_.release_host(at_) : on_.release(at_); }
-  std::byte* get() const noexcept { return static_cast<std::byte*>(at_); }
-
- private:
-  gpu& on_;
-  bool host_;
-  void* at_;
-};
-
-// Constants of the model that are on the gpu, once for all parts and shapes that use them while any
-// does. Thread safe.
-class constant_store {
- public:
-  explicit constant_store(gpu& on) : on_(on) {}
-  std::shared_ptr<const device_memory> get(const void* data, std::size_t bytes, queue& q);
-
- private:
-  gpu& on_;
-  std::mutex mutex_;
-  std::map<const void*, std::weak_ptr<const device_memory>> held_;
-};
 
 // Where an input or output of a run is: null for an output that nobody wants.
 struct binding {
@@ -59,7 +31,7 @@ struct binding {
 class executor {
  public:
   // Throws error(resource_exhausted) where the arena is larger than the limit (0: none).
-  executor(gpu& on, constant_store& constants, lowered what, std::size_t memory_limit);
+  executor(gpu& on, weight_store& weights, lowered what, std::size_t memory_limit);
   executor(const executor&) = delete;
   executor& operator=(const executor&) = delete;
   ~executor();
@@ -79,8 +51,6 @@ class executor {
   struct guard;
 
   void place();
-  void set_up();
-  void release_setup();
   void check_indices(std::span<const binding> inputs) const;
   const guard& guard_of_indices() const;
   std::unique_ptr<context> take(void* stream) const;
@@ -98,9 +68,7 @@ class executor {
   std::size_t arena_bytes_ = 0;
   std::size_t staging_bytes_ = 0;
   std::vector<std::size_t> staging_;  // by buffer: of inputs and outputs
-  std::vector<void*> fixed_;  // by buffer: constants and what setup made; null: in the arena
-  std::map<std::size_t, std::shared_ptr<const device_memory>> constants_;  // by buffer
-  std::unique_ptr<device_memory> made_;
+  weight_store::held weights_;
 
   mutable std::mutex mutex_;
   mutable std::unique_ptr<const guard> guard_;  // null until indices on the device are met

@@ -15,7 +15,7 @@ using namespace mizzen::cuda;
 
 struct mizzen_device {
   std::unique_ptr<gpu> on;
-  std::unique_ptr<constant_store> constants;
+  std::unique_ptr<weight_store> weights;
   arithmetic math = arithmetic::float32;
   std::size_t memory_limit = 0;
 };
@@ -88,7 +88,7 @@ std::int32_t open_device(std::uint32_t index, const mizzen_device_options* optio
     auto made = std::make_unique<mizzen_device>();
     const std::string cache = options->cache != nullptr ? options->cache : "";
     made->on = open_gpu(index, cache);
-    made->constants = std::make_unique<constant_store>(*made->on);
+    made->weights = std::make_unique<weight_store>(*made->on);
     if (options->math < 0 || options->math > MIZZEN_MATH_FLOAT16) {
       throw mizzen::error(mizzen::errc::invalid_argument, "options.gpu.math", "unknown");
     }
@@ -132,7 +132,7 @@ std::int32_t compile(mizzen_device* device, const mizzen_graph* graph, mizzen_co
     lowered plan = lower(p, device->math, {device->on->capability(), [&](const attention_step& s) {
                                              return device->on->takes(s);
                                            }});
-    made->runs = std::make_unique<const executor>(*device->on, *device->constants, std::move(plan),
+    made->runs = std::make_unique<const executor>(*device->on, *device->weights, std::move(plan),
                                                   device->memory_limit);
     *compiled = made.release();
   });

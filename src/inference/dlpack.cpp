@@ -99,8 +99,7 @@ tensor view_of(const DLTensor& t, bool read_only, std::shared_ptr<const void> ke
   const std::string device = device_of(t.device);
   auto* const data = static_cast<std::byte*>(t.data) + t.byte_offset;
   if (device != "cpu") {
-    tensor there =
-        tensor::device_view(device, type, data, std::move(shape), std::move(keep_alive));
+    tensor there = tensor::device_view(device, type, data, std::move(shape), std::move(keep_alive));
     return read_only ? memory_space::read_only(std::move(there)) : std::move(there);
   }
   if (read_only) {

@@ -7,7 +7,7 @@
 //   void* mizzen_emulated_stream_create(std::uint32_t device)
 //   void mizzen_emulated_stream_destroy(void* stream)
 //   void mizzen_emulated_stream_add(void* stream, void (*work)(void*), void* argument)
-//   std::uint64_t mizzen_emulated_count(const char* what)   recorded, replayed, steps, copied_bytes
+//   std::uint64_t mizzen_emulated_count(const char* what)   see test_stream.hpp
 #pragma once
 
 #include "cuda/gpu.hpp"

@@ -1,6 +1,7 @@
 #include "cuda/lower.hpp"
 
 #include "cuda/lower_attention.hpp"
+#include "cuda/lower_shared_products.hpp"
 
 #include <mizzen/core/error.hpp>
 
@@ -243,11 +244,17 @@ lowered lowering::run() {
     forms_[v] = view{buffers.size() - 1, type(v), 0, shape(v), dense_strides(shape(v))};
   }
   const attention_plan attention = find_attention(*this);
+  const shared_products products = find_shared_products(*this, attention);
   for (const node& n : p_.nodes) {
     current_ = &n;
     if (attention.inner.contains(&n)) continue;
     if (const auto found = attention.ends.find(&n); found != attention.ends.end()) {
       lower_attention(*this, found->second);
+      continue;
+    }
+    if (products.inner.contains(&n)) continue;
+    if (const auto found = products.begins.find(&n); found != products.begins.end()) {
+      lower_shared_product(*this, found->second);
       continue;
     }
     const lowering_rule* rule = rule_of(n);

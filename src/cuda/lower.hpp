@@ -169,6 +169,10 @@ void add_window_rules(rule_table& table);
 
 // For the operators.
 
+// The last two dimensions of a view as a matrix of the type, copied where it lies otherwise than a
+// product takes it; columns: what is copied lies column by column.
+gemm_step::matrix as_matrix(lowering& l, view v, element_type type, bool columns = false);
+
 // Whether its first input is bytes that may lie as lowering::in_bytes() says.
 bool takes_bytes(const node& n) noexcept;
 

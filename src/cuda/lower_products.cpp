@@ -51,8 +51,9 @@ std::optional<gemm_step::matrix> matrix_of(const view& v) {
   return std::nullopt;
 }
 
-// columns: what is copied lies column by column.
-gemm_step::matrix as_matrix(lowering& l, view v, element_type type, bool columns = false) {
+}  // namespace
+
+gemm_step::matrix as_matrix(lowering& l, view v, element_type type, bool columns) {
   if (v.type == type) {
     if (const auto m = matrix_of(v)) return *m;
   }
@@ -63,6 +64,8 @@ gemm_step::matrix as_matrix(lowering& l, view v, element_type type, bool columns
   l.copy(v, dense);
   return *matrix_of(dense);
 }
+
+namespace {
 
 bool takes_matrices(const part& p, const node& n) {
   for (std::size_t i = 0; i < n.inputs.size(); ++i) {

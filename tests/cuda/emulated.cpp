@@ -197,6 +197,7 @@ void* library_of(const std::string& text, const plan_cache& cache, int capabilit
 // What tests ask for.
 struct counters {
   std::atomic<std::uint64_t> recorded = 0, replayed = 0, steps = 0, copied_bytes = 0, setup = 0;
+  std::atomic<std::uint64_t> products = 0;
   std::atomic<std::uint64_t> device_bytes = 0;  // of sessions, that are taken now
 } counted;
 
@@ -283,6 +284,7 @@ void run_step(const emulated_program& e, bool setup, std::size_t i, std::span<vo
               fibers& threads) {
   const step& s = (setup ? e.plan.setup : e.plan.steps)[i];
   if (setup) ++counted.setup;
+  if (std::holds_alternative<gemm_step>(s.what)) ++counted.products;
   if (compute(s, memory)) return;
   const auto& k = std::get<kernel_step>(s.what);
   std::size_t number = 0;
@@ -505,6 +507,7 @@ __attribute__((visibility("default"))) std::uint64_t mizzen_emulated_count(const
   return name == "recorded"       ? c.recorded
          : name == "replayed"     ? c.replayed
          : name == "steps"        ? c.steps
+         : name == "products"     ? c.products
          : name == "setup"        ? c.setup
          : name == "device_bytes" ? c.device_bytes
                                   : c.copied_bytes;

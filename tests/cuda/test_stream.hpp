@@ -17,7 +17,8 @@ Function* emulated(const char* name) {
 
 inline bool has_streams() { return emulated<void>("mizzen_emulated_stream_create") != nullptr; }
 
-// "recorded", "replayed", "steps", "setup" (steps of it), "copied_bytes", and "device_bytes" (of
+// "recorded", "replayed", "steps", "setup" (steps of it),
+// "products" (by cuBLASLt), "copied_bytes", and "device_bytes" (of
 // sessions, that are taken now), of the whole process; 0 on a real GPU.
 inline std::uint64_t count_of(const char* what) {
   auto* const count = emulated<std::uint64_t(const char*)>("mizzen_emulated_count");

@@ -7,16 +7,29 @@
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
+#include <string>
 #include <thread>
 
 using namespace mizzen::serving;
 
+namespace {
+
+// Records go to standard error. The URL is printed when the server says that it serves, which is
+// when its signals are waited for: a test may send one at once.
+void tell(const mizzen::log_record& r) {
+  std::string line = std::string(r.module) + ": " + std::string(r.message);
+  for (const mizzen::log_field& f : r.fields) {
+    line += " " + std::string(f.key) + "=" + f.value.dump();
+    if (r.message == "serving") std::cout << f.value.get<std::string>() << std::endl;
+  }
+  std::cerr << line + "\n";
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   const std::chrono::milliseconds drain_timeout(argc > 1 ? std::atoi(argv[1]) : 30'000);
-  server s({.port = 0,
-            .workers = 2,
-            .drain_timeout = drain_timeout,
-            .log = mizzen::stderr_logger(mizzen::log_level::info)});
+  server s({.port = 0, .workers = 2, .drain_timeout = drain_timeout, .log = mizzen::logger(tell)});
   std::vector<mizzen::inference::value_info> all;
   for (const char* name : {"BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32",
                            "INT64", "FP16", "FP32", "FP64", "BYTES"}) {
@@ -37,7 +50,5 @@ int main(int argc, char** argv) {
                            outputs.emplace("ms", ms.clone());
                            return outputs;
                          }));
-  s.start();
-  std::cout << s.url() << std::endl;
   return s.run_until_signal();
 }

@@ -200,7 +200,7 @@ tensor to_target(const py::handle& object, std::string_view subject) {
     throw error(errc::invalid_argument, subject, why);
   };
   if (!py::isinstance<py::array>(object))
-    refuse("a run writes into NumPy arrays, and on a GPU into tensors that are there, only");
+    refuse("a run writes into NumPy arrays only, or on a GPU into tensors that are there");
   auto array = py::reinterpret_borrow<py::array>(object);
   const auto type = type_of(array.dtype());
   if (!type || *type == element_type::string || bit_width(*type) < 8) {
